@@ -1,0 +1,142 @@
+"""One denoiser for every network: D(x, level) = E[x_0 | x_t = x].
+
+Three things meet here.
+
+*A denoiser* is any callable ``(x, level, condition=None)`` that gives its belief D about the clean pictures, of x's
+shape (B, *), at a :class:`~noisepath.levels.Level` on any path.  Solvers, guidance and editing know nothing else.
+
+*A run begins* with ``begin(denoiser, levels)``: a denoiser that has a method ``begin`` gives a fresh callable for the
+run, which may know all its levels and keep a memory; any other is used as it is.  Nothing is shared between two runs.
+
+*An evaluation may move the state*: it may give ``Moved(x, output)`` in place of D, and the run goes on from the moved x.
+
+:class:`Denoiser` makes one of a network, the schedule it was trained on and what it predicts
+(:mod:`noisepath.predictions`).  Asked at a level of another path, it rescales x to its own path's level of the same
+log-SNR: so a network trained on one path runs on every other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from ._lazy import torch
+from .conditions import Condition
+from .errors import lookup
+from .levels import Level
+from .predictions import PREDICTIONS
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .schedules import Schedule
+
+__all__ = ["Condition", "Denoise", "Denoiser", "Moved", "begin"]
+
+
+class Moved(NamedTuple):
+    """An evaluation that also moves the state: the run goes on from ``x``, with ``output`` as its belief there."""
+
+    x: Tensor
+    output: Tensor
+
+
+class Denoise(Protocol):
+    """What a denoiser is: its belief D about the clean pictures, (B, *) like x, or :class:`Moved`."""
+
+    def __call__(self, x: Tensor, level: Level, condition: Condition | None = None, /) -> Tensor | Moved: ...
+
+
+def begin(denoiser: Denoise, levels: Iterable[Level] = ()) -> Denoise:
+    """The callable of one run: ``denoiser.begin(levels)`` where there is such a method, else the denoiser itself.
+
+    ``levels`` are those at which the run will ask, in its order.
+    """
+    start: Callable[[list[Level]], Denoise] | None = getattr(denoiser, "begin", None)
+    return denoiser if start is None else start(list(levels))
+
+
+class Denoiser:
+    """A network, the schedule it was trained on and what it predicts, as a denoiser.
+
+    Args:
+        network: called as ``network(x, c_noise, **condition)`` with x (B, *) and c_noise (B,), x's dtype; gives (B, *).
+        schedule: the path of its training (:mod:`noisepath.schedules`).
+        prediction: a name of ``PREDICTIONS``: "noise", "x0", "v", "velocity", "score", "edm".
+        sigma_data: standard deviation of the training data; used by "edm" alone.
+        null: the condition of one picture that says nothing, for guidance (None: the network takes no condition).
+        info: what else is known of the model, kept for the user (classes, shape, data range ...).
+    """
+
+    def __init__(
+        self,
+        network: Callable[..., Tensor],
+        schedule: Schedule,
+        prediction: str = "noise",
+        *,
+        sigma_data: float = 0.5,
+        null: Condition | None = None,
+        info: Mapping[str, Any] | None = None,
+    ) -> None:
+        if not callable(network):
+            raise TypeError(f"a network must be callable as network(x, c_noise), but got {network!r}")
+        if not 0 < sigma_data < math.inf:
+            raise ValueError(f"sigma_data must be a finite number above 0, but got {sigma_data}")
+        self._kind = lookup(PREDICTIONS, prediction, "prediction")
+        self.network = network
+        self.schedule = schedule
+        self.prediction = prediction
+        self.sigma_data = sigma_data
+        self.null = null
+        self.info: dict[str, Any] = dict(info or {})
+
+    def factors(self, level: Level) -> tuple[float, float, float, float]:
+        """(c_skip, c_out, c_in, c_noise) at a level of any path, for x as it is at that level.
+
+        ValueError where the prediction has no limit (noise, score and edm at alpha = 0) or the schedule no such level.
+        """
+        if level.is_noise and not self._kind.at_pure_noise:
+            can = [name for name, kind in PREDICTIONS.items() if kind.at_pure_noise]
+            raise ValueError(
+                f"a network that predicts {self.prediction!r} says nothing about the picture at alpha = 0 (pure noise): "
+                f"start the run at a level with alpha > 0, or use a network that predicts {', '.join(can)}"
+            )
+        t = torch.tensor(self.schedule.t_of(level), dtype=torch.float64)
+        alpha, sigma = self.schedule.alpha_sigma(t)
+        # the path's own level has the same log-SNR: one factor scales x from one to the other, finite at both ends
+        scale = float(alpha + sigma) / (level.alpha + level.sigma)
+        c_skip, c_out, c_in, c_noise = (float(f) for f in self._kind.factors(self.schedule, t, alpha, sigma, self.sigma_data))
+        if not all(map(math.isfinite, (c_skip, c_out, c_in, c_noise))):
+            raise ValueError(
+                f"a network that predicts {self.prediction!r} on {type(self.schedule).__name__} has no answer at "
+                f"alpha = {level.alpha:g}, sigma = {level.sigma:g}: its factors are not finite there"
+            )
+        return c_skip * scale, c_out, c_in * scale, c_noise
+
+    def begin(self, levels: Iterable[Level]) -> Denoise:
+        """A run that will ask at ``levels``: their factors are worked out (and refused) before the first call."""
+        table = {level: self.factors(level) for level in levels}
+
+        def run(x: Tensor, level: Level, condition: Condition | None = None) -> Tensor:
+            factors = table.get(level)
+            if factors is None:
+                factors = table[level] = self.factors(level)
+            return self._ask(x, factors, condition)
+
+        return run
+
+    def __call__(self, x: Tensor, level: Level, condition: Condition | None = None) -> Tensor:
+        """The belief about x_0, (B, *), at one level for all pictures."""
+        return self._ask(x, self.factors(level), condition)
+
+    def _ask(self, x: Tensor, factors: tuple[float, float, float, float], condition: Condition | None) -> Tensor:
+        c_skip, c_out, c_in, c_noise = factors
+        told = torch.full((len(x),), c_noise, dtype=x.dtype if x.dtype.itemsize >= 4 else torch.float32, device=x.device)
+        output = self.network(x if c_in == 1.0 else x * c_in, told, **({} if condition is None else condition))
+        if not isinstance(output, torch.Tensor) or output.shape != x.shape:
+            got = f"shape {tuple(output.shape)}" if isinstance(output, torch.Tensor) else type(output).__name__
+            raise ValueError(f"the network must give a tensor of its input's shape {tuple(x.shape)}, but gave {got}")
+        # the network may run in half precision, and may have given its own memory: neither reaches the state
+        belief = output.to(x.dtype) * c_out
+        return belief if c_skip == 0.0 else belief.add_(x, alpha=c_skip)

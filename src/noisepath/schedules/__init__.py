@@ -1,0 +1,116 @@
+"""Noise schedules: which level a picture has at time t.
+
+A schedule is a clock on a Gaussian path.  Time t rises from data to noise and is the number that a network is given;
+``log_snr(t)`` falls; a frame (:mod:`noisepath.scalings`) splits the log-SNR into the level ``(alpha, sigma)``:
+
+    x_t = alpha(t) * x_0 + sigma(t) * noise,        log_snr(t) = log(alpha(t)^2 / sigma(t)^2)
+
+Tables (DDPM) have t = 0 .. T-1 and are read as continuous: between entries log_snr is interpolated linearly.  Continuous
+schedules have t in [0, 1], EDM's has t = sigma.  Every function takes numbers as float64 tensors of any shape.
+
+``SCHEDULES`` holds them by name, :func:`schedule` makes one, :class:`Shifted` moves any of them to another resolution,
+:func:`cut` turns any of them into a table, and :func:`to_dict` / :func:`from_dict` store them as plain values.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from ..errors import lookup, unknown
+from ..tables import DiffusionConfig
+from .base import Schedule
+from .continuous import EDM, Flow, Laplace, SubVP, VPCosine, VPLinear
+from .shifted import Shifted
+from .table import Discrete, Table, cut
+
+__all__ = [
+    "EDM",
+    "SCHEDULES",
+    "Discrete",
+    "Flow",
+    "Laplace",
+    "Schedule",
+    "Shifted",
+    "SubVP",
+    "Table",
+    "VPCosine",
+    "VPLinear",
+    "cut",
+    "from_dict",
+    "schedule",
+    "to_dict",
+]
+
+
+def _discrete(name: str) -> Callable[..., Discrete]:
+    def make(**options: Any) -> Discrete:
+        return Discrete(config=DiffusionConfig(schedule=name, **options))
+
+    make.__doc__ = f"The {name} table; options as in DiffusionConfig."
+    return make
+
+
+SCHEDULES: dict[str, Callable[..., Schedule]] = {
+    "linear": _discrete("linear"),
+    "cosine": _discrete("cosine"),
+    "quadratic": _discrete("quadratic"),
+    "sigmoid": _discrete("sigmoid"),
+    "vp_linear": VPLinear,
+    "vp_cosine": VPCosine,
+    "sub_vp": SubVP,
+    "flow": Flow,
+    "edm": EDM,
+    "laplace": Laplace,
+}
+
+_STORED: dict[str, type[Any]] = {
+    cls.__name__: cls for cls in (Discrete, Table, VPLinear, VPCosine, SubVP, Flow, EDM, Laplace, Shifted)
+}
+
+
+def schedule(name: str, **options: Any) -> Schedule:
+    """A schedule by name, with its options: ``schedule("cosine", num_timesteps=500)``, ``schedule("edm", sigma_max=40)``."""
+    make = lookup(SCHEDULES, name, "schedule")
+    try:
+        return make(**options)
+    except TypeError:
+        known = dataclasses.fields(DiffusionConfig) if not isinstance(make, type) else dataclasses.fields(make)
+        names = [f.name for f in known if f.init and f.name != "schedule"]
+        wrong = next((o for o in options if o not in names), None)
+        if wrong is None:
+            raise
+        raise unknown(f"option of schedule {name!r}", wrong, names) from None
+
+
+def to_dict(schedule: Schedule) -> dict[str, Any]:
+    """A schedule as plain values, for a checkpoint's JSON."""
+    if type(schedule).__name__ not in _STORED or type(schedule) is not _STORED[type(schedule).__name__]:
+        raise ValueError(f"only the library's own schedules can be stored, not {type(schedule).__name__}")
+    if isinstance(schedule, Discrete):
+        return {"kind": "Discrete", "config": dataclasses.asdict(schedule.config)}
+    if isinstance(schedule, Shifted):
+        return {"kind": "Shifted", "base": to_dict(schedule.base), "factor": schedule.factor}
+    return {"kind": type(schedule).__name__, **dataclasses.asdict(schedule)}  # type: ignore[call-overload]
+
+
+def from_dict(stored: dict[str, Any]) -> Schedule:
+    """The schedule that :func:`to_dict` stored; an unknown kind or field is an error."""
+    fields = dict(stored)
+    cls = lookup(_STORED, fields.pop("kind", None), "stored schedule")
+    known = [f.name for f in dataclasses.fields(cls) if f.init]
+    for name in fields:
+        if name not in known:
+            raise unknown(f"field of {cls.__name__}", name, known)
+    if cls is Discrete:
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields["config"].items()}
+        return Discrete(config=DiffusionConfig(**values))
+    if cls is Shifted:
+        return Shifted(from_dict(fields["base"]), fields["factor"])
+    if cls is Table:
+        # JSON has no infinity of its own that every reader takes; Python's writer and reader agree on one
+        fields["log_snrs"] = tuple(float(v) for v in fields["log_snrs"])
+    made = cls(**fields)
+    assert isinstance(made, Schedule)
+    return made

@@ -1,0 +1,124 @@
+"""What a schedule is: a clock on a Gaussian path, with an inverse and rates."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from .._lazy import torch
+from ..levels import Level
+from ..scalings import SCALINGS
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["ROUNDING", "Schedule", "rates_from_slope"]
+
+# A time this near to an end of the axis, relative to its length, is that end: t -> log_snr -> t rounds.
+ROUNDING = 1e-9
+
+
+class Schedule(ABC):
+    """What every schedule offers.  One of your own defines ``log_snr``, ``t``, ``rates``, ``t_min``, ``t_max``, ``scaling``."""
+
+    @property
+    @abstractmethod
+    def scaling(self) -> str:
+        """The name of the frame, one of ``SCALINGS``."""
+
+    @property
+    def num_timesteps(self) -> int | None:
+        """The length of a table; None for a continuous schedule."""
+        return None
+
+    @property
+    @abstractmethod
+    def t_min(self) -> float:
+        """The last time of a run, nearest to the data."""
+
+    @property
+    @abstractmethod
+    def t_max(self) -> float:
+        """The first time of a run, nearest to pure noise."""
+
+    @property
+    def t_low(self) -> float:
+        """The end of the time axis at the data."""
+        return 0.0
+
+    @property
+    def t_high(self) -> float:
+        """The end of the time axis at the noise."""
+        return 1.0
+
+    @abstractmethod
+    def log_snr(self, t: Tensor) -> Tensor:
+        """``log(alpha^2 / sigma^2)`` at time t; falls as t rises."""
+
+    @abstractmethod
+    def t(self, log_snr: Tensor) -> Tensor:
+        """The time at which the path has this log-SNR, the inverse of :meth:`log_snr`."""
+
+    @abstractmethod
+    def rates(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """``(d alpha / dt, d sigma / dt)``; may be infinite at an end of the axis."""
+
+    def alpha_sigma(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """``(alpha, sigma)`` at time t."""
+        return SCALINGS[self.scaling].alpha_sigma(self.log_snr(t))
+
+    def check(self, t: Tensor) -> Tensor:
+        """``t`` as float64 on the CPU, or ValueError where one lies off the time axis (nothing wraps or is clamped)."""
+        t = torch.as_tensor(t, dtype=torch.float64, device="cpu")
+        bad = ~((t >= self.t_low) & (t <= self.t_high))
+        if bad.any():
+            value = float(t[bad].flatten()[0])
+            nearest = value if math.isnan(value) else min(max(value, self.t_low), self.t_high)
+            raise ValueError(
+                f"t = {value:g} is off the time axis of {type(self).__name__}, "
+                f"[{self.t_low:g}, {self.t_high:g}]; the nearest time is {nearest:g}"
+            )
+        return t
+
+    def level(self, t: float) -> Level:
+        """The level at time t."""
+        return self.levels([t])[0]
+
+    def levels(self, times: Iterable[float]) -> list[Level]:
+        """The levels at several times."""
+        alpha, sigma = self.alpha_sigma(self.check(torch.tensor([float(t) for t in times], dtype=torch.float64)))
+        return [Level(a, s) for a, s in zip(alpha.tolist(), sigma.tolist(), strict=True)]
+
+    def level_at(self, log_snr: float) -> Level:
+        """This path's level of a log-SNR, whether or not a time of the schedule has it."""
+        alpha, sigma = SCALINGS[self.scaling].alpha_sigma(torch.tensor(log_snr, dtype=torch.float64))
+        return Level(float(alpha), float(sigma))
+
+    def t_of(self, level: Level) -> float:
+        """The time at which the path has the level's log-SNR (its scale does not matter); ValueError where none has."""
+        log_snr = level.log_snr
+        t = float(self.t(torch.tensor(log_snr, dtype=torch.float64)))
+        slack = ROUNDING * (min(self.t_high, 1e6) - self.t_low)
+        if not (math.isfinite(t) and self.t_low - slack <= t <= self.t_high + slack):
+            noisiest, cleanest = self._log_snr_range()
+            raise ValueError(
+                f"log-SNR {log_snr:.6g} lies outside {type(self).__name__}'s {noisiest:.6g} to {cleanest:.6g}: "
+                f"a network trained on it was never shown that much {'noise' if log_snr < noisiest else 'detail'}"
+            )
+        return min(max(t, self.t_low), self.t_high)
+
+    def _log_snr_range(self) -> tuple[float, float]:
+        ends = torch.tensor([self.t_high, self.t_low], dtype=torch.float64)
+        noisiest, cleanest = self.log_snr(ends).tolist()
+        return noisiest, cleanest
+
+
+def rates_from_slope(schedule: Schedule, t: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
+    """Rates from d log_snr / dt.  With w = alpha sigma' - alpha' sigma = -alpha sigma slope / 2 and the frame's skip
+    c = sigma' / w: sigma' = c w and alpha' = (alpha c - 1) w / sigma."""
+    alpha, sigma = schedule.alpha_sigma(t)
+    skip = SCALINGS[schedule.scaling].velocity_skip(alpha, sigma)
+    # w / sigma = -alpha slope / 2: written so, nothing is divided by sigma
+    return -0.5 * alpha * slope * (alpha * skip - 1), -0.5 * alpha * sigma * slope * skip

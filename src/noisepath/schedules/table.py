@@ -1,0 +1,138 @@
+"""Tables of log-SNRs read as continuous schedules; any schedule cut to a table."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar
+
+from .._lazy import torch
+from ..errors import lookup
+from ..scalings import SCALINGS
+from ..tables import DiffusionConfig
+from .base import ROUNDING, Schedule, rates_from_slope
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Discrete", "Table", "cut"]
+
+
+@dataclass(frozen=True)
+class Table(Schedule):
+    """A table of log-SNRs, one for each t = 0 .. T-1, read as continuous: linear between its finite entries.
+
+    An entry of ``inf`` at the start or ``-inf`` at the end is a level of its own (exact data, exact noise); there is
+    nothing between it and its neighbour.  ``scaling`` is the frame of its levels.
+    """
+
+    log_snrs: tuple[float, ...]
+    scaling: str = "preserving"
+    t_min: ClassVar[float] = 0.0
+
+    def __post_init__(self) -> None:
+        lookup(SCALINGS, self.scaling, "scaling")
+        _check_table(self.log_snrs)
+
+    @property
+    def num_timesteps(self) -> int:
+        return len(self.log_snrs)
+
+    @property
+    def t_max(self) -> float:
+        return float(len(self.log_snrs) - 1)
+
+    @property
+    def t_high(self) -> float:
+        return self.t_max
+
+    @cached_property
+    def _entries(self) -> Tensor:
+        return torch.tensor(self.log_snrs, dtype=torch.float64)
+
+    def _finite(self) -> tuple[int, int]:
+        """First and last index with a finite log-SNR."""
+        return int(self.log_snrs[0] == math.inf), len(self.log_snrs) - 1 - int(self.log_snrs[-1] == -math.inf)
+
+    def log_snr(self, t: Tensor) -> Tensor:
+        low = t.floor().clamp(0, self.t_max)
+        index = low.long()
+        here, there = self._entries[index], self._entries[(index + 1).clamp(max=len(self.log_snrs) - 1)]
+        part = t - low
+        inside = torch.lerp(here, there, part)
+        gap = (part > 0) & ~torch.isfinite(here + there)
+        if gap.any():
+            raise ValueError(
+                f"t = {float(t[gap].flatten()[0]):g} lies between an exact end of the table and its neighbour, where "
+                f"there is no level; the nearest times are {math.floor(float(t[gap].flatten()[0]))} and the next"
+            )
+        return torch.where(part > 0, inside, here)
+
+    def t(self, log_snr: Tensor) -> Tensor:
+        first, last = self._finite()
+        falling = self._entries[first : last + 1]
+        # position in the table turned round, which rises; outside it the end interval goes on, for t_of to refuse
+        right = torch.searchsorted(-falling, (-log_snr).contiguous()).clamp(1, max(len(falling) - 1, 1))
+        left = right - 1
+        if len(falling) == 1:
+            t = torch.where(log_snr == falling[0], 0.0, torch.where(log_snr > falling[0], -math.inf, math.inf))
+        else:
+            t = left + (falling[left] - log_snr) / (falling[left] - falling[right])
+        t = t + first
+        if first:
+            t = torch.where(log_snr == math.inf, 0.0, torch.where(t < first, -math.inf, t))
+        if last < len(self.log_snrs) - 1:
+            t = torch.where(log_snr == -math.inf, self.t_max, torch.where(t > last + ROUNDING, math.inf, t))
+        return t
+
+    def rates(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        first, last = self._finite()
+        left = t.floor().clamp(first, max(last - 1, first)).long()
+        slope = self._entries[(left + 1).clamp(max=last)] - self._entries[left]
+        return rates_from_slope(self, t, slope)
+
+
+@dataclass(frozen=True)
+class Discrete(Table):
+    """The table of a discrete DDPM process, by its configuration; t = 0 .. T-1 counts its noising steps."""
+
+    log_snrs: tuple[float, ...] = field(init=False, repr=False, compare=False)
+    scaling: str = field(init=False, repr=False, compare=False, default="preserving")
+    config: DiffusionConfig = DiffusionConfig()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "log_snrs", self.config.tables().log_snr)
+        _check_table(self.log_snrs)
+
+    def alpha_sigma(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        index = t.round().clamp(0, self.t_max).long()
+        alpha, sigma = super().alpha_sigma(t)
+        exact = index == t  # at whole times the tables have the last digit, too
+        roots = self._roots
+        return torch.where(exact, roots[0][index], alpha), torch.where(exact, roots[1][index], sigma)
+
+    @cached_property
+    def _roots(self) -> Tensor:
+        tables = self.config.tables()
+        pair = (tables.sqrt_alphas_cumprod, tables.sqrt_one_minus_alphas_cumprod)
+        return torch.tensor(pair, dtype=torch.float64)
+
+
+def cut(schedule: Schedule, num_timesteps: int) -> Table:
+    """A continuous schedule as a table of T entries: entry i is the level at t_min + (t_max - t_min) (i + 1) / T."""
+    if isinstance(num_timesteps, bool) or not isinstance(num_timesteps, int) or num_timesteps < 1:
+        raise ValueError(f"a table needs a whole number of timesteps, 1 or more, but got {num_timesteps!r}")
+    part = torch.arange(1, num_timesteps + 1, dtype=torch.float64) / num_timesteps
+    log_snrs = schedule.log_snr(schedule.t_min + (schedule.t_max - schedule.t_min) * part)
+    return Table(tuple(log_snrs.tolist()), schedule.scaling)
+
+
+def _check_table(log_snrs: tuple[float, ...]) -> None:
+    if not log_snrs:
+        raise ValueError("a table of log-SNRs needs at least one entry")
+    for i, (one, two) in enumerate(zip(log_snrs, log_snrs[1:], strict=False)):
+        if not one > two:
+            raise ValueError(f"log-SNRs must fall from data to noise, but entries {i} and {i + 1} are {one} and {two}")
+    if any(math.isnan(v) for v in log_snrs) or log_snrs[0] == -math.inf or log_snrs[-1] == math.inf:
+        raise ValueError("log-SNRs must be numbers; only the first may be inf and only the last -inf, and not alone")

@@ -1,0 +1,212 @@
+"""Whatever a network predicts, on whatever path: the denoiser made of it is E[x_0 | x_t].
+
+The network here is the ideal one of its kind, written from the definition of what it predicts (never from the factors),
+with the exact belief of a Gaussian mixture inside.
+"""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from noisepath.denoiser import Condition, Denoiser, Moved, begin
+from noisepath.exact import Mixture
+from noisepath.levels import Level
+from noisepath.predictions import PREDICTIONS
+from noisepath.scalings import SCALINGS
+from noisepath.schedules import EDM, SCHEDULES, Flow, Schedule, Shifted, VPCosine
+
+DATA = Mixture([0.3, 0.7], [[1.0, -0.5, 0.2], [-0.6, 0.4, 0.0]], torch.tensor([0.04, 0.2]))
+SIGMA_DATA = 0.7
+
+
+def ideal_network(path: Schedule, prediction: str) -> Callable[[Tensor, Tensor], Tensor]:
+    """The network that has learnt ``prediction`` on ``path`` perfectly: (x, c_noise) -> F."""
+
+    def network(x: Tensor, told: Tensor) -> Tensor:
+        if prediction == "edm":  # Karras et al., Table 1, in their coordinates (alpha = 1)
+            s = math.exp(4 * float(told[0]))
+            y = x * math.sqrt(s**2 + SIGMA_DATA**2)
+            belief = DATA.belief(y, Level(1.0, s))
+            c_skip, c_out = SIGMA_DATA**2 / (s**2 + SIGMA_DATA**2), s * SIGMA_DATA / math.sqrt(s**2 + SIGMA_DATA**2)
+            return (belief - c_skip * y) / c_out
+        t = float(told[0])
+        level = path.level(t)
+        a, s = level.alpha, level.sigma
+        belief = DATA.belief(x, level)
+        noise = (x - a * belief) / s
+        da, ds = (float(r) for r in path.rates(told[:1]))
+        return {
+            "noise": noise,
+            "x0": belief,
+            "v": a * noise - s * belief,
+            "velocity": da * belief + ds * noise,
+            "score": -noise / s,
+        }[prediction]
+
+    return network
+
+
+PATHS = {
+    **{n: make() for n, make in SCHEDULES.items()},
+    "shifted flow": Shifted(Flow(), 2.0),
+    "shifted edm": Shifted(EDM(), 0.5),
+}
+
+
+def some_levels(path: Schedule) -> list[Level]:
+    spans = {"EDM": (0.01, 20.0)}.get(type(getattr(path, "base", path)).__name__)
+    low, high = spans or ((3.0, path.t_max - 10) if path.num_timesteps else (0.02, 0.97))
+    return path.levels(torch.linspace(low, high, 7).tolist())
+
+
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+@pytest.mark.parametrize("path", PATHS.values(), ids=PATHS.keys())
+def test_an_ideal_network_makes_the_exact_denoiser_on_its_own_path_and_every_other(path: Schedule, prediction: str) -> None:
+    denoise = Denoiser(ideal_network(path, prediction), path, prediction, sigma_data=SIGMA_DATA)
+    for level in some_levels(path):
+        for frame in (None, *SCALINGS):
+            if frame is not None:
+                alpha, sigma = SCALINGS[frame].alpha_sigma(torch.tensor(level.log_snr, dtype=torch.float64))
+                level = Level(float(alpha), float(sigma))
+            x = level.alpha * DATA.sample(5, 1) + level.sigma * torch.randn(
+                5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2)
+            )
+            # c_out * F cancels against c_skip * x by as much as the noise is stronger than the picture
+            atol = 1e-9 * (1 + level.noise_ratio)
+            torch.testing.assert_close(denoise(x, level), DATA.belief(x, level), rtol=1e-7, atol=atol)
+
+
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_the_target_of_the_factors_is_the_definition(name: str, prediction: str) -> None:
+    path = SCHEDULES[name]()
+    high = path.t_max - 5 if path.num_timesteps else min(path.t_max, 0.97)
+    t = torch.linspace(5.0 if path.num_timesteps else 0.02, high, 9, dtype=torch.float64)
+    a, s = path.alpha_sigma(t)
+    on_x0, on_noise = PREDICTIONS[prediction].factors(path, t, a, s, SIGMA_DATA).target(a, s)
+    da, ds = path.rates(t)
+    k = s / a
+    mix = torch.sqrt(k**2 + SIGMA_DATA**2)
+    truth = {
+        "noise": (0 * a, 1 + 0 * a),
+        "x0": (1 + 0 * a, 0 * a),
+        "v": (-s, a),
+        "velocity": (da, ds),
+        "score": (0 * a, -1 / s),
+        "edm": (k / (SIGMA_DATA * mix), -SIGMA_DATA / mix),  # (x_0 - c_skip (x_0 + k noise)) / c_out
+    }[prediction]
+    torch.testing.assert_close(on_x0, truth[0], rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(on_noise, truth[1], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+@pytest.mark.parametrize(
+    "path", [Flow(), VPCosine(), SCHEDULES["cosine"](zero_terminal_snr=True)], ids=["flow", "vp_cosine", "zero snr"]
+)
+def test_at_pure_noise_a_prediction_has_its_limit_or_says_that_it_has_none(path: Schedule, prediction: str) -> None:
+    def network(x: Tensor, told: Tensor) -> Tensor:
+        assert float(told[0]) == path.t_max
+        mean = (DATA.log_weights.exp()[:, None] * DATA.means).sum(0).expand_as(x)
+        da, ds = (float(r) for r in path.rates(told[:1]))
+        return {"x0": mean, "v": -mean, "velocity": da * mean + ds * x}[prediction]
+
+    denoise = Denoiser(network, path, prediction, sigma_data=SIGMA_DATA)
+    x = torch.randn(4, 3, dtype=torch.float64)
+    if not PREDICTIONS[prediction].at_pure_noise:
+        with pytest.raises(ValueError, match="predicts x0, v, velocity"):
+            denoise(x, Level(0.0, 1.0))
+    elif prediction == "velocity" and path.num_timesteps:
+        with pytest.raises(ValueError, match="not finite"):  # a table has no rate at an end of its own
+            denoise(x, Level(0.0, 1.0))
+    else:
+        torch.testing.assert_close(denoise(3 * x, Level(0.0, 3.0)), DATA.belief(x, Level(0.0, 1.0)), rtol=1e-12, atol=1e-12)
+
+
+def test_a_run_refuses_its_levels_before_the_network_is_asked() -> None:
+    asked: list[float] = []
+
+    def network(x: Tensor, t: Tensor) -> Tensor:
+        asked.append(float(t[0]))
+        return x
+
+    denoise = Denoiser(network, SCHEDULES["linear"](), "noise")
+    with pytest.raises(ValueError, match="alpha = 0"):
+        begin(denoise, [Level(0.5, 0.5), Level(0.0, 1.0)])
+    with pytest.raises(ValueError, match="lies outside"):
+        begin(denoise, [Level(1e-9, 1.0)])
+    assert asked == []
+
+
+def test_a_network_is_told_what_it_was_trained_on() -> None:
+    seen: list[tuple[float, float]] = []
+
+    def network(x: Tensor, told: Tensor) -> Tensor:
+        seen.append((float(x.flatten()[0]), float(told[0])))
+        return x
+
+    x = torch.ones(2, 3, dtype=torch.float64)
+    Denoiser(network, SCHEDULES["linear"](), "noise")(x, SCHEDULES["linear"]().level(500))
+    Denoiser(network, EDM(), "edm", sigma_data=0.5)(x, Level(1.0, 2.0))
+    assert seen[0] == pytest.approx((1.0, 500.0)) and seen[1] == pytest.approx((1 / math.sqrt(4.25), math.log(2) / 4))
+
+
+def test_a_condition_reaches_the_network_by_name() -> None:
+    def network(x: Tensor, t: Tensor, label: Tensor) -> Tensor:
+        return x * label[:, None]
+
+    denoise = Denoiser(network, EDM(), "x0", null=Condition(label=torch.tensor([0])))
+    x = torch.ones(3, 2)
+    assert denoise(x, Level(1.0, 1.0), Condition(label=torch.tensor([1, 2, 3]))).tolist() == [[1, 1], [2, 2], [3, 3]]
+
+
+def test_what_a_network_gives_in_a_wrong_shape_is_refused_at_once() -> None:
+    for wrong, got in ((lambda x, t: x[:, :1], r"\(2, 1\)"), (lambda x, t: None, "NoneType")):
+        with pytest.raises(ValueError, match=rf"input's shape \(2, 3\), but gave .*{got}"):
+            Denoiser(wrong, EDM(), "x0")(torch.ones(2, 3), Level(1.0, 1.0))
+
+
+def test_half_precision_networks_leave_the_state_in_float32() -> None:
+    def network(x: Tensor, t: Tensor) -> Tensor:
+        assert t.dtype == torch.float32
+        return x.bfloat16()
+
+    assert Denoiser(network, EDM(), "edm")(torch.ones(2, 3), Level(1.0, 1.0)).dtype == torch.float32
+
+
+def test_the_networks_own_memory_is_left_alone() -> None:
+    kept = torch.ones(2, 3)
+    denoise = Denoiser(lambda x, t: kept, EDM(), "edm")
+    denoise(torch.full((2, 3), 5.0), Level(1.0, 1.0))
+    assert torch.equal(kept, torch.ones(2, 3))
+
+
+def test_wrong_names_and_numbers_are_refused() -> None:
+    with pytest.raises(ValueError, match="did you mean 'velocity'"):
+        Denoiser(lambda x, t: x, EDM(), "velocty")
+    with pytest.raises(ValueError, match="sigma_data"):
+        Denoiser(lambda x, t: x, EDM(), "edm", sigma_data=0.0)
+    with pytest.raises(TypeError, match="callable"):
+        Denoiser(3, EDM())  # type: ignore[arg-type]
+
+
+def test_each_run_of_a_denoiser_with_a_memory_starts_afresh() -> None:
+    class Counting:
+        def begin(self, levels: list[Level]) -> Callable[..., Tensor | Moved]:
+            calls = 0
+
+            def run(x: Tensor, level: Level, condition: Condition | None = None) -> Tensor:
+                nonlocal calls
+                calls += 1
+                return x * calls
+
+            return run
+
+        def __call__(self, x: Tensor, level: Level, condition: Condition | None = None) -> Tensor:
+            return x
+
+    one, two = begin(Counting()), begin(Counting())
+    x, level = torch.ones(1), Level(1.0, 1.0)
+    assert [float(one(x, level)), float(one(x, level)), float(two(x, level))] == [1.0, 2.0, 1.0]  # type: ignore[arg-type]

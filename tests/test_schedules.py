@@ -1,0 +1,233 @@
+"""Laws that every schedule of the catalogue keeps, tables read as continuous, shifts and storage."""
+
+import dataclasses
+import json
+import math
+
+import mpmath
+import pytest
+import torch
+
+from noisepath.levels import Level
+from noisepath.scalings import SCALINGS
+from noisepath.schedules import (
+    EDM,
+    SCHEDULES,
+    Discrete,
+    Flow,
+    Laplace,
+    Schedule,
+    Shifted,
+    Table,
+    VPCosine,
+    VPLinear,
+    cut,
+    from_dict,
+    schedule,
+    to_dict,
+)
+from noisepath.tables import DiffusionConfig
+
+EVERY: dict[str, Schedule] = {
+    **{name: make() for name, make in SCHEDULES.items()},
+    **{f"shifted {name}": Shifted(make(), 3.0) for name, make in SCHEDULES.items()},
+    "cut flow": cut(Flow(), 100),
+    "zero terminal snr": Discrete(DiffusionConfig(zero_terminal_snr=True)),
+}
+every = pytest.mark.parametrize("path", EVERY.values(), ids=EVERY.keys())
+
+
+def inner_times(path: Schedule, n: int = 201) -> torch.Tensor:
+    """Times well inside the axis, where every log-SNR is finite; for tables between whole times as well."""
+    if path.num_timesteps is not None:
+        return torch.linspace(0, path.t_max - 1, n, dtype=torch.float64)
+    low = max(path.t_min, 2e-3)
+    high = path.t_max if path.t_max > 1 else min(path.t_max, 1 - 2e-3)
+    return torch.linspace(low, high, n, dtype=torch.float64)
+
+
+@every
+def test_log_snr_falls_and_time_comes_back_from_it(path: Schedule) -> None:
+    t = inner_times(path)
+    log_snr = path.log_snr(t)
+    assert torch.isfinite(log_snr).all() and (log_snr.diff() < 0).all()
+    # an error of one rounding in log_snr is one of eps * |log_snr| / |slope| in t
+    slope = (log_snr.diff() / t.diff()).abs().min()
+    tolerance = 1e-12 * (1 + float(log_snr.abs().max() / slope) + float(t.max()))
+    torch.testing.assert_close(path.t(log_snr), t, rtol=0, atol=tolerance)
+    middle = float(t[100])
+    assert path.t_of(path.level(middle)) == pytest.approx(middle, rel=1e-11)
+
+
+@every
+def test_levels_lie_on_the_frame_and_have_the_log_snr(path: Schedule) -> None:
+    t = inner_times(path)
+    alpha, sigma = path.alpha_sigma(t)
+    torch.testing.assert_close(2 * (alpha.log() - sigma.log()), path.log_snr(t), rtol=1e-12, atol=1e-12)
+    kept = {
+        "preserving": alpha**2 + sigma**2,
+        "exploding": alpha,
+        "flow": alpha + sigma,
+        "sub_vp": alpha**2 + sigma,
+    }[path.scaling]
+    torch.testing.assert_close(kept, torch.ones_like(kept), rtol=0, atol=5e-15)
+    at = path.level_at(float(path.log_snr(t)[77]))
+    assert (at.alpha, at.sigma) == pytest.approx((float(alpha[77]), float(sigma[77])), rel=1e-13)
+
+
+@every
+def test_rates_are_the_derivatives(path: Schedule) -> None:
+    t = inner_times(path, 50)
+    if path.num_timesteps is not None:
+        t = t.floor() + 0.5  # between the kinks
+        t = t[t < path.t_max - 1]
+    h = 1e-5 * t.clamp(max=1.0)
+    rates = path.rates(t)
+    for rate, after, before in zip(rates, path.alpha_sigma(t + h), path.alpha_sigma(t - h), strict=True):
+        # central difference: error h^2 |f'''| / 6 and rounding eps / h
+        torch.testing.assert_close(rate, (after - before) / (2 * h), rtol=2e-5, atol=1e-8)
+
+
+@every
+def test_the_ends_of_the_axis_are_levels(path: Schedule) -> None:
+    for t in (path.t_min, path.t_max, path.t_low, path.t_high):
+        if math.isinf(t):
+            continue
+        level = path.level(t)
+        assert math.isfinite(level.alpha) and math.isfinite(level.sigma)
+        assert path.t_of(level) == pytest.approx(t, rel=1e-9, abs=1e-9)
+        rates = path.rates(torch.tensor(t, dtype=torch.float64))
+        if not isinstance(getattr(path, "base", path), Laplace):  # whose rates have no limit at the ends, as it says
+            assert not any(torch.isnan(r) for r in rates)
+
+
+@pytest.mark.parametrize("path", [Flow(), VPCosine(), EVERY["cut flow"], EVERY["zero terminal snr"]], ids=repr)
+def test_exact_noise_is_exactly_zero_alpha(path: Schedule) -> None:
+    level = path.level(path.t_max)
+    assert level.alpha == 0.0 and level.sigma == 1.0 and path.t_of(Level(0.0, 7.0)) == path.t_max
+
+
+@every
+def test_a_time_off_the_axis_is_refused_and_never_wraps(path: Schedule) -> None:
+    for t in (-1.0, -1e-3, math.nan, *([path.t_high + 1] if math.isfinite(path.t_high) else [])):
+        with pytest.raises(ValueError, match="off the time axis"):
+            path.level(t)
+
+
+@every
+def test_a_stored_schedule_comes_back_through_json(path: Schedule) -> None:
+    back = from_dict(json.loads(json.dumps(to_dict(path))))
+    assert back == path
+    t = inner_times(path)
+    assert torch.equal(back.log_snr(t), path.log_snr(t))
+
+
+@pytest.mark.parametrize("name", SCALINGS)
+def test_frames_split_a_log_snr_to_the_last_digits(name: str) -> None:
+    for log_snr in (-40.0, -2.0, 0.0, 1.5, 40.0):
+        alpha, sigma = SCALINGS[name].alpha_sigma(torch.tensor(log_snr, dtype=torch.float64))
+        with mpmath.workdps(60):
+            k = mpmath.exp(-mpmath.mpf(log_snr) / 2)
+            a = {
+                "preserving": 1 / mpmath.sqrt(1 + k**2),
+                "exploding": mpmath.mpf(1),
+                "flow": 1 / (1 + k),
+                "sub_vp": 2 / (k + mpmath.sqrt(k**2 + 4)),
+            }[name]
+            s = a * k
+        assert float(alpha) == pytest.approx(float(a), rel=1e-15) and float(sigma) == pytest.approx(float(s), rel=1e-14)
+
+
+def test_continuous_schedules_have_their_papers_values() -> None:
+    t = torch.tensor([0.1, 0.5, 0.9], dtype=torch.float64)
+    with mpmath.workdps(40):
+        for i, u in enumerate(map(mpmath.mpf, t.tolist())):
+            b = u / 10 + (20 - mpmath.mpf(1) / 10) * u**2 / 2
+            truth = {
+                "vp_linear": (mpmath.exp(-b / 2), mpmath.sqrt(1 - mpmath.exp(-b))),
+                "sub_vp": (mpmath.exp(-b / 2), 1 - mpmath.exp(-b)),
+                "vp_cosine": (mpmath.cos(mpmath.pi * u / 2), mpmath.sin(mpmath.pi * u / 2)),
+                "flow": (1 - u, u),
+                "edm": (mpmath.mpf(1), u),
+            }
+            laplace = -mpmath.mpf("0.5") * mpmath.sign(0.5 - u) * mpmath.log(1 - 2 * abs(u - 0.5))
+            truth["laplace"] = (1 / mpmath.sqrt(1 + mpmath.exp(-laplace)), 1 / mpmath.sqrt(1 + mpmath.exp(laplace)))
+            for name, (a, s) in truth.items():
+                alpha, sigma = SCHEDULES[name]().alpha_sigma(t[i])
+                assert (float(alpha), float(sigma)) == pytest.approx((float(a), float(s)), rel=1e-14), name
+
+
+def test_a_table_is_its_configuration_and_is_straight_in_between() -> None:
+    path = SCHEDULES["linear"]()
+    tables = DiffusionConfig().tables()
+    alpha, sigma = path.alpha_sigma(torch.arange(1000, dtype=torch.float64))
+    assert alpha.tolist() == list(tables.sqrt_alphas_cumprod)
+    assert sigma.tolist() == list(tables.sqrt_one_minus_alphas_cumprod)
+    t = torch.tensor([3.0, 3.25, 4.0], dtype=torch.float64)
+    three, between, four = path.log_snr(t).tolist()
+    assert between == pytest.approx(0.75 * three + 0.25 * four, rel=1e-14)
+
+
+def test_there_is_nothing_between_an_exact_end_and_its_neighbour() -> None:
+    path = Discrete(DiffusionConfig(zero_terminal_snr=True))
+    assert path.level(999).is_noise and path.level(998).alpha > 0
+    with pytest.raises(ValueError, match="between an exact end"):
+        path.level(998.5)
+    with pytest.raises(ValueError, match="lies outside"):
+        path.t_of(Level(path.level(998).alpha / 2, 1.0))
+    clean = Table((math.inf, 2.0, 1.0, -math.inf))
+    assert clean.level(0).is_data and clean.t_of(Level(1.0, 0.0)) == 0.0
+    assert clean.t_of(Level.from_log_snr(1.5)) == pytest.approx(1.5, rel=1e-14)
+
+
+def test_a_cut_schedule_has_the_levels_of_the_uncut_one() -> None:
+    table, path = cut(VPLinear(), 1000), VPLinear()
+    for i in (0, 499, 999):
+        u = path.t_min + (path.t_max - path.t_min) * (i + 1) / 1000
+        a, b = table.level(i), path.level(u)
+        assert (a.alpha, a.sigma) == pytest.approx((b.alpha, b.sigma), rel=1e-12)
+
+
+def test_a_shift_multiplies_the_noise_and_is_sd3s_on_a_flow() -> None:
+    path, t = Shifted(Flow(), 3.0), 0.4
+    assert path.level(t).sigma == pytest.approx(3 * t / (1 + 2 * t), rel=1e-14)
+    for base in (VPLinear(), EDM(), SCHEDULES["cosine"]()):
+        time = base.t_max * 0.3
+        assert Shifted(base, 2.0).level(time).noise_ratio == pytest.approx(2 * base.level(time).noise_ratio, rel=1e-12)
+
+
+def test_a_level_outside_a_schedule_is_refused() -> None:
+    with pytest.raises(ValueError, match="never shown that much noise"):
+        SCHEDULES["linear"]().t_of(Level(1e-4, 1.0))
+    with pytest.raises(ValueError, match="never shown that much detail"):
+        SCHEDULES["linear"]().t_of(Level(1.0, 1e-4))
+    with pytest.raises(ValueError, match="lies outside"):
+        EDM().t_of(Level(0.0, 1.0))
+
+
+def test_wrong_names_and_options_are_answered_with_the_nearest() -> None:
+    with pytest.raises(ValueError, match="did you mean 'cosine'"):
+        schedule("cosin")
+    with pytest.raises(ValueError, match="did you mean 'num_timesteps'"):
+        schedule("linear", num_timestep=10)
+    with pytest.raises(ValueError, match="did you mean 'sigma_max'"):
+        schedule("edm", sigma_maxx=10)
+    with pytest.raises(ValueError, match="did you mean 'beta_min'"):
+        from_dict({"kind": "VPLinear", "beta_mi": 1.0})
+    for wrong in (
+        lambda: VPLinear(beta_min=0.0),
+        lambda: EDM(sigma_min=3.0, sigma_max=2.0),
+        lambda: Shifted(Flow(), 0.0),
+        lambda: Table(()),
+        lambda: Table((1.0, 1.0)),
+        lambda: cut(Flow(), 0),
+        lambda: SCHEDULES["laplace"](scale=-1.0),
+    ):
+        with pytest.raises(ValueError):
+            wrong()
+
+
+def test_every_schedule_is_frozen() -> None:
+    for path in EVERY.values():
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            path.factor = 2.0  # type: ignore[attr-defined]
