@@ -192,9 +192,7 @@ def zero_terminal_snr(tables: Tables) -> Tables:
     stretch ``sqrt(alpha_bar)``.  ValueError for a table of fewer than two steps.
     """
     if tables.num_timesteps < 2:
-        raise ValueError(
-            "zero terminal SNR needs at least 2 timesteps, since the first keeps its level, but there is 1"
-        )
+        raise ValueError("zero terminal SNR needs at least 2 timesteps, since the first keeps its level, but there is 1")
     with localcontext(_EXACT):
         roots = [a.sqrt() for a in tables.exact]
         stretch = roots[0] / (roots[0] - roots[-1])
@@ -249,8 +247,9 @@ def _tabulate(betas: Sequence[Decimal], abar: Sequence[Decimal]) -> Tables:
     signal_root = [a.sqrt() for a in abar]
     snr = [a / n for a, n in zip(abar, noise, strict=True)]
     share = [b / n for b, n in zip(betas, noise, strict=True)]
-    mean_x0 = [r * s for r, s in zip([Decimal(1), *signal_root[:-1]], share, strict=True)]
-    mean_xt = [a.sqrt() * m / n for a, m, n in zip(alphas, noise_prev, noise, strict=True)]
+    root_prev = [Decimal(1), *signal_root[:-1]]
+    mean_x0 = [r * s for r, s in zip(root_prev, share, strict=True)]
+    mean_xt = [r / p * m / n for r, p, m, n in zip(signal_root, root_prev, noise_prev, noise, strict=True)]
     return Tables(
         betas=_round(betas),
         alphas=_round(alphas),
