@@ -178,6 +178,11 @@ def test_there_is_nothing_between_an_exact_end_and_its_neighbour() -> None:
     clean = Table((math.inf, 2.0, 1.0, -math.inf))
     assert clean.level(0).is_data and clean.t_of(Level(1.0, 0.0)) == 0.0
     assert clean.t_of(Level.from_log_snr(1.5)) == pytest.approx(1.5, rel=1e-14)
+    for one in (Table((0.7,)), Table((0.7, -math.inf)), Table((math.inf, 0.7))):
+        t = one.log_snrs.index(0.7)
+        assert one.t_of(one.level(t)) == t
+        with pytest.raises(ValueError, match="lies outside"):
+            one.t_of(Level.from_log_snr(0.8))
 
 
 def test_a_cut_schedule_has_the_levels_of_the_uncut_one() -> None:

@@ -168,12 +168,13 @@ class Laplace(Schedule):
 
     log_snr(t) = mean - scale * sign(1/2 - t) * log(1 - 2 |t - 1/2|), from exact data to exact noise.  Its rates have no
     limit at the two ends (nan there): a network that predicts velocity is not asked at them.
+    A run by default goes from sigma / alpha = 84 to 0.012: the tails are long, and t = 0.999 would still show the picture.
     """
 
     mean: float = 0.0
     scale: float = 0.5
-    t_min: float = 1e-3
-    t_max: float = 1 - 1e-3
+    t_min: float = 1e-8
+    t_max: float = 1 - 1e-8
     scaling: ClassVar[str] = "preserving"
 
     def __post_init__(self) -> None:

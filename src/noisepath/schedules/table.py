@@ -76,14 +76,15 @@ class Table(Schedule):
         right = torch.searchsorted(-falling, (-log_snr).contiguous()).clamp(1, max(len(falling) - 1, 1))
         left = right - 1
         if len(falling) == 1:
-            t = torch.where(log_snr == falling[0], 0.0, torch.where(log_snr > falling[0], -math.inf, math.inf))
+            gap = falling[0] - log_snr
+            t = torch.where(gap.abs() <= ROUNDING * (1 + falling[0].abs()), 0.0, torch.sign(gap) * math.inf)
         else:
             t = left + (falling[left] - log_snr) / (falling[left] - falling[right])
         t = t + first
         if first:
-            t = torch.where(log_snr == math.inf, 0.0, torch.where(t < first, -math.inf, t))
+            t = torch.where(log_snr == math.inf, 0.0, torch.where(t < first - ROUNDING, -math.inf, t.clamp(min=first)))
         if last < len(self.log_snrs) - 1:
-            t = torch.where(log_snr == -math.inf, self.t_max, torch.where(t > last + ROUNDING, math.inf, t))
+            t = torch.where(log_snr == -math.inf, self.t_max, torch.where(t > last + ROUNDING, math.inf, t.clamp(max=last)))
         return t
 
     def rates(self, t: Tensor) -> tuple[Tensor, Tensor]:

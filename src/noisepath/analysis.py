@@ -1,0 +1,214 @@
+"""What a tableau does, without a network: its exact law on Gaussian data, and the order it converges with.
+
+For data N(m, v) (one value; a full Gaussian is one for each eigenvalue) the ideal denoiser is linear,
+
+    D(x) = m + alpha v / (alpha^2 v + sigma^2) (x - alpha m),
+
+so every node of a run is a linear form of 1, the start's draw and the run's draws, and the mean and variance that a
+solver really produces are read off its coefficients: no sampling, no error.  The truth at a level (alpha, sigma) is
+N(alpha m, alpha^2 v + sigma^2).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ._lazy import torch
+from .denoiser import Moved
+from .errors import lookup
+from .levels import Level
+from .loop import run_loop
+from .tableau import Draw, Tableau, calls, draws
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+    from torch import Tensor
+
+__all__ = ["PROBLEMS", "Order", "Problem", "calls", "gaussian_flow", "gaussian_law", "measured_order", "smooth_levels"]
+
+Build = Callable[[Sequence[Level]], Tableau]
+
+
+def gaussian_law(
+    tableau: Tableau,
+    mean: ArrayLike,
+    variance: ArrayLike,
+    start_mean: ArrayLike = 0.0,
+    start_variance: ArrayLike | None = None,
+) -> tuple[Any, Any]:
+    """Mean and variance of the last state, as float64 arrays, for data N(mean, variance).
+
+    mean, variance: of the data, numbers or arrays that broadcast, one entry for each eigenvalue.
+    start_mean, start_variance: of the run's start; by default that of a run by :func:`~noisepath.sampling.sample`,
+        0 and sigma_0^2.
+    """
+    import numpy as np
+
+    m, v = np.broadcast_arrays(np.asarray(mean, float), np.asarray(variance, float))
+    spread = tableau[0].level.sigma if start_variance is None else np.sqrt(start_variance)
+    basis = {draw: 2 + i for i, draw in enumerate(draws(tableau))}  # rows: the constant 1, the start's draw, the others
+    states: list[Any] = []
+    outputs: list[Any] = []
+    for n, node in enumerate(tableau):
+        x = np.zeros((2 + len(basis), *m.shape))
+        if n == 0:
+            x[0], x[1] = start_mean, spread
+        for k, weight in node.states.items():
+            x += weight * states[k]
+        for k, weight in node.outputs.items():
+            x += weight * outputs[k]
+        for draw, weight in node.draws.items():
+            x[basis[draw]] += weight
+        alpha, sigma = node.level.alpha, node.level.sigma
+        gain = alpha * v / (alpha**2 * v + sigma**2) if node.evaluate else np.zeros_like(v)
+        output = gain * x
+        output[0] += m - gain * alpha * m
+        states.append(x)
+        outputs.append(output)
+    return states[-1][0], (states[-1][1:] ** 2).sum(0)
+
+
+def gaussian_flow(x: Any, start: Level, end: Level, mean: Any, variance: Any) -> Any:
+    """Where the probability-flow ODE of data N(mean, variance) takes x from ``start`` to ``end``, in closed form.
+
+    It keeps the distance from the mean in standard deviations: (x_s - alpha_s m) / sd_s = (x_t - alpha_t m) / sd_t.
+    """
+    before = (start.alpha**2 * variance + start.sigma**2) ** 0.5
+    after = (end.alpha**2 * variance + end.sigma**2) ** 0.5
+    return end.alpha * mean + after / before * (x - start.alpha * mean)
+
+
+# Order ----------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A problem with a known answer: one value, so that the denoiser and its flow are formulas of a column of states."""
+
+    denoise: Callable[[Tensor, Level], Tensor]
+    flow: Callable[[Tensor, Level, Level], Tensor]
+    mean: float
+    variance: float
+
+
+def _gaussian_problem() -> Problem:
+    m, v = 0.3, 0.7
+
+    def denoise(x: Tensor, level: Level) -> Tensor:
+        return m + level.alpha * v / (level.alpha**2 * v + level.sigma**2) * (x - level.alpha * m)
+
+    return Problem(denoise, lambda x, t, s: gaussian_flow(x, t, s, m, v), m, v)
+
+
+def _mixture_problem() -> Problem:
+    """0.4 N(-1, 0.5^2) + 0.6 N(0.8, 0.6^2): not linear, and smooth enough to reach the asymptotic slope early."""
+    parts = ((0.4, -1.0, 0.25), (0.6, 0.8, 0.36))
+    m = sum(w * c for w, c, _ in parts)
+
+    def denoise(x: Tensor, level: Level) -> Tensor:
+        alpha, sigma = level.alpha, level.sigma
+        logs, beliefs = [], []
+        for w, c, v in parts:
+            total = alpha**2 * v + sigma**2
+            logs.append(math.log(w) - 0.5 * math.log(total) - (x - alpha * c) ** 2 / (2 * total))
+            beliefs.append(c + alpha * v / total * (x - alpha * c))
+        return (torch.softmax(torch.stack(logs), 0) * torch.stack(beliefs)).sum(0)
+
+    def flow(x: Tensor, start: Level, end: Level) -> Tensor:
+        """Classical Runge-Kutta in log-SNR, on x / alpha: d(x / alpha) / dl = D - x / alpha."""
+        now, steps = start.half_log_snr, 400
+        h, y = (end.half_log_snr - now) / steps, x / start.alpha
+
+        def slope(y: Tensor, half_log_snr: float) -> Tensor:
+            return denoise(y, Level(1.0, math.exp(-half_log_snr))) - y
+
+        for _ in range(steps):
+            a = slope(y, now)
+            b = slope(y + h / 2 * a, now + h / 2)
+            c = slope(y + h / 2 * b, now + h / 2)
+            y = y + h / 6 * (a + 2 * b + 2 * c + slope(y + h * c, now + h))
+            now += h
+        return y * end.alpha
+
+    return Problem(denoise, flow, m, sum(w * (v + c * c) for w, c, v in parts) - m * m)
+
+
+PROBLEMS: dict[str, Callable[[], Problem]] = {"gaussian": _gaussian_problem, "mixture": _mixture_problem}
+
+
+@dataclass(frozen=True)
+class Order:
+    """How a solver converges: its errors for each number of steps, and the slope between the last two."""
+
+    steps: tuple[int, ...]
+    errors: tuple[float, ...]
+
+    @property
+    def order(self) -> float:
+        """log(error ratio) / log(step ratio) of the two finest runs."""
+        return math.log(self.errors[-2] / self.errors[-1]) / math.log(self.steps[-1] / self.steps[-2])
+
+
+def smooth_levels(steps: int, noisy: float = -2.0, clean: float = 2.0) -> list[Level]:
+    """``steps + 1`` levels uniform in log(alpha / sigma) from ``noisy`` to ``clean``, variance preserving: no end, no bend."""
+    return [Level.from_log_snr(2.0 * (noisy + (clean - noisy) * i / steps)) for i in range(steps + 1)]
+
+
+def measured_order(
+    solver: Build,
+    *,
+    problem: str = "gaussian",
+    stochastic: bool = False,
+    steps: Sequence[int] = (16, 32, 64, 128),
+    exact_starts: int = 0,
+    levels: Callable[[int], Sequence[Level]] = smooth_levels,
+) -> Order:
+    """Errors of a solver as its steps are halved, on a problem whose answer is known.
+
+    problem: a name of ``PROBLEMS``.
+    stochastic: measure the law (weak order) instead of the states: the error of the mean in standard deviations plus
+        that of the variance, relative, by the exact recursion from the true law at the start; on "gaussian" alone.
+    exact_starts: the states of so many nodes after the first are put right, as a multistep method of high order wants
+        its start values (each such node must be a step of its own).
+    levels: the grid, by number of steps; ends that are exact data or noise hide the order.
+    """
+    known = lookup(PROBLEMS, problem, "problem")()
+    if stochastic and problem != "gaussian":
+        raise ValueError('weak order is measured on "gaussian", where the law is exact')
+    errors = []
+    for count in steps:
+        grid = list(levels(count))
+        table = solver(grid)
+        errors.append(_law_error(table, known) if stochastic else _state_error(table, known, exact_starts))
+    return Order(tuple(steps), tuple(errors))
+
+
+def _law_error(table: Tableau, problem: Problem) -> float:
+    start, end = table[0].level, table[-1].level
+    m, v = problem.mean, problem.variance
+    before, after = (level.alpha**2 * v + level.sigma**2 for level in (start, end))
+    mean, variance = gaussian_law(table, m, v, start.alpha * m, before)
+    return float(abs(variance / after - 1.0) + abs(mean - end.alpha * m) / after**0.5)
+
+
+def _state_error(table: Tableau, problem: Problem, exact_starts: int) -> float:
+    start, end = table[0].level, table[-1].level
+    x = torch.linspace(-2.0, 2.0, 41, dtype=torch.float64) * math.hypot(start.alpha, start.sigma)
+    made = 0
+
+    def run(y: Tensor, level: Level) -> Tensor | Moved:
+        nonlocal made
+        made += 1
+        if 1 < made <= 1 + exact_starts:
+            y = problem.flow(x, start, level)
+            return Moved(y, problem.denoise(y, level))
+        return problem.denoise(y, level)
+
+    def no_noise(place: Draw) -> Tensor:
+        raise ValueError(f"this solver draws noise (at {place}): measure its order with stochastic=True")
+
+    got = run_loop(table, run, x, no_noise)
+    return float((got - problem.flow(x, start, end)).abs().max())

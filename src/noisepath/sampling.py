@@ -1,0 +1,296 @@
+"""What a user calls: new pictures from a denoiser.
+
+    steps -> spacing -> levels -> solver -> tableau -> the loop asks the denoiser -> pictures
+
+A run starts at ``x = sigma_0 * z``: what the picture itself would add, ``alpha_0 x_0``, is not known, and lost in the noise
+where a schedule ends in (nearly) pure noise.  Picture i is a function of (seed, i) alone.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+
+from ._lazy import torch
+from .denoiser import Denoise, begin
+from .errors import lookup
+from .levels import Level
+from .loop import Cancelled, Event, Noise, cancellable, iterate, observed, plan, proven_finite, reported
+from .noise import Keyed
+from .solvers import Build, resolve
+from .spacing import SPACINGS, Spacing, check_falling, most_steps
+from .tableau import START, Draw, Tableau
+from .tableau import calls as count_calls
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .conditions import Condition
+    from .schedules import Schedule
+
+__all__ = ["DEFAULTS", "Defaults", "Options", "Trajectory", "design", "sample", "trajectory"]
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What a run is made with unless told otherwise.
+
+    On exact mixtures (a grid in the plane, digits, many scales), VP, flow and EDM alike, 20 steps of 2M in log-SNR end
+    about twice as near to the true answer as in Karras' spacing.
+    """
+
+    solver: str = "dpmpp_2m"
+    spacing: str = "log_snr"
+    steps: int = 20
+
+
+DEFAULTS = Defaults()
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """A whole run.  One entry a node: where it is, its state (B, *), and the denoiser's belief there (None: not asked)."""
+
+    levels: list[Level]
+    states: list[Tensor]
+    beliefs: list[Tensor | None]
+
+    @property
+    def pictures(self) -> Tensor:
+        """The last state: what :func:`sample` returns."""
+        return self.states[-1]
+
+
+class Options(TypedDict, total=False):
+    """The arguments that :func:`sample` and :func:`trajectory` share; they are explained there."""
+
+    solver: str | Build
+    steps: int | None
+    calls: int | None
+    spacing: str | Spacing | None
+    levels: Sequence[Level] | None
+    schedule: Schedule | None
+    seed: int
+    indices: Sequence[int] | None
+    condition: Condition | None
+    noise: Noise | None
+    batch_size: int | None
+    progress: bool
+    callback: Callable[[Event], object] | Sequence[Callable[[Event], object]] | None
+    cancel: Callable[[], bool] | None
+    device: torch.device | str | None
+    dtype: torch.dtype | None
+
+
+def sample(denoiser: Denoise, shape: Sequence[int], **options: Unpack[Options]) -> Tensor:
+    """New pictures, a tensor of ``shape`` (B, *).
+
+    Args:
+        denoiser: D(x, level, condition=None); :class:`~noisepath.denoiser.Denoiser`, an exact one, or any such callable.
+        shape: of the result; B pictures.
+        solver: a name of ``SOLVERS`` (default "dpmpp_2m"), or a function from levels to a tableau; with options:
+            ``functools.partial(ddim, eta=1.0)``.
+        steps: how many steps (default 20); or
+        calls: how often the denoiser may be asked (NFE): exactly so often.
+        spacing: a name of ``SPACINGS`` (default "log_snr"), or a function (schedule, steps) -> levels.
+        levels: the levels themselves, falling in noise, in place of spacing and steps.
+        schedule: where the spacing takes its levels from (default: ``denoiser.schedule``).
+        seed: whole number; picture i depends on (seed, i) alone.
+        indices: the pictures' numbers i (default 0 .. B-1): ``indices=[7]`` makes picture 7 alone.
+        condition: what is asked for, with a row for each picture.
+        noise: draws in place of the seed's: ``place -> (B, *)``, a function of the place; ``START`` is the initial one.
+        batch_size: at most so many at a time; the pictures are the same.
+        progress: show a bar that counts calls of the denoiser.
+        callback: called with each :class:`~noisepath.loop.Event` (a batch at a time); or several of them.
+        cancel: asked after each node; once it says True the run raises :class:`~noisepath.loop.Cancelled`.
+        device: default: that of the denoiser's network where it has one, else the CPU.
+        dtype: of the states, float32 unless told.
+
+    ValueError, before any work, for unknown names, steps that the schedule has no room for, levels that do not fall and
+    sizes that do not agree; at once for an output of another shape; at the end for NaN, naming where it began.
+    """
+    pictures: list[Tensor] = []
+    with torch.no_grad():
+        try:
+            for run in _runs(denoiser, shape, **options):
+                pictures.append(deque(run, maxlen=1)[0].x)  # the last event; the others are let go
+        except Cancelled as stop:
+            raise Cancelled(stop.event, torch.cat(pictures) if pictures else None) from None
+    return torch.cat(pictures)
+
+
+def trajectory(denoiser: Denoise, shape: Sequence[int], **options: Unpack[Options]) -> Trajectory:
+    """The same run with every state and belief kept; arguments and errors as for :func:`sample`."""
+    levels: list[Level] = []
+    states: list[list[Tensor]] = []
+    beliefs: list[list[Tensor | None]] = []
+    with torch.no_grad():
+        for run in _runs(denoiser, shape, **options):
+            levels, xs, outputs = [], [], []
+            for _, level, x, output in run:
+                levels.append(level)
+                xs.append(x.clone())
+                outputs.append(None if output is None else output.clone())
+            states.append(xs)
+            beliefs.append(outputs)
+    joined = [torch.cat(batches) for batches in zip(*states, strict=True)]
+    believed = [torch.cat(kept) if (kept := [d for d in b if d is not None]) else None for b in zip(*beliefs, strict=True)]
+    return Trajectory(levels, joined, believed)
+
+
+def design(
+    schedule: Schedule | None = None,
+    *,
+    solver: str | Build = DEFAULTS.solver,
+    steps: int | None = None,
+    calls: int | None = None,
+    spacing: str | Spacing | None = None,
+    levels: Sequence[Level] | None = None,
+) -> Tableau:
+    """The tableau that a run with these arguments follows; they are :func:`sample`'s."""
+    build = resolve(solver)
+    if levels is not None:
+        if steps is not None or calls is not None or spacing is not None:
+            raise ValueError("levels= says all about the steps: leave out steps=, calls= and spacing=")
+        check_falling(levels)
+        return build(levels)
+    if steps is not None and calls is not None:
+        raise ValueError("say either steps= or calls=, not both")
+    if schedule is None:
+        raise ValueError("this denoiser has no schedule to take levels from: say schedule= or levels=")
+    spacing = DEFAULTS.spacing if spacing is None else spacing
+    space = spacing if callable(spacing) else lookup(SPACINGS, spacing, "spacing")
+
+    def table(steps: int) -> Tableau:
+        return build(space(schedule, steps))
+
+    if calls is None:
+        return table(DEFAULTS.steps if steps is None else steps)
+    return _with_calls(table, calls, most_steps(schedule))
+
+
+def _with_calls(table: Callable[[int], Tableau], calls: int, most: int | None) -> Tableau:
+    """The table that makes exactly so many calls; the number of calls may not fall as steps are added."""
+    if isinstance(calls, bool) or not isinstance(calls, int) or calls < 1:
+        raise ValueError(f"the number of calls must be a whole number, 1 or more, but got {calls!r}")
+    low, high = 0, 1  # `low` steps make too few calls
+    while count_calls(table(high)) < calls and high != most:
+        low, high = high, 2 * high if most is None else min(2 * high, most)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if count_calls(table(middle)) < calls else (low, middle)
+    found = table(high)
+    if count_calls(found) != calls:
+        around = (high,) if low == 0 or count_calls(found) < calls else (low, high)
+        near = sorted({count_calls(table(steps)): steps for steps in around}.items())
+        offers = " or ".join(f"{n} calls ({steps} step{'s' * (steps > 1)})" for n, steps in near)
+        raise ValueError(f"no number of steps of this solver makes exactly {calls} calls; the nearest: {offers}")
+    return found
+
+
+def _runs(
+    denoiser: Denoise,
+    shape: Sequence[int],
+    *,
+    solver: str | Build = DEFAULTS.solver,
+    steps: int | None = None,
+    calls: int | None = None,
+    spacing: str | Spacing | None = None,
+    levels: Sequence[Level] | None = None,
+    schedule: Schedule | None = None,
+    seed: int = 0,
+    indices: Sequence[int] | None = None,
+    condition: Condition | None = None,
+    noise: Noise | None = None,
+    batch_size: int | None = None,
+    progress: bool = False,
+    callback: Callable[[Event], object] | Sequence[Callable[[Event], object]] | None = None,
+    cancel: Callable[[], bool] | None = None,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+) -> Iterator[Iterator[Event]]:
+    """One iterator of events for each batch."""
+    shape = _check_shape(shape)
+    numbers = list(range(shape[0])) if indices is None else list(indices)
+    if len(numbers) != shape[0]:
+        raise ValueError(f"{len(numbers)} indices for {shape[0]} pictures")
+    asked = getattr(condition, "batch", shape[0])
+    if asked != shape[0]:
+        raise ValueError(f"the condition has {asked} rows for {shape[0]} pictures")
+    if batch_size is not None and batch_size < 1:
+        raise ValueError(f"batch_size must be 1 or more, but got {batch_size}")
+    batch_size = batch_size or shape[0]
+    tableau = design(
+        schedule if schedule is not None else getattr(denoiser, "schedule", None),
+        solver=solver,
+        steps=steps,
+        calls=calls,
+        spacing=spacing,
+        levels=levels,
+    )
+    operations = plan(tableau)
+    device = _device_of(denoiser) if device is None else torch.device(device)
+    callbacks = [] if callback is None else [callback] if callable(callback) else list(callback)
+    bar = _bar(progress, count_calls(tableau) * -(-shape[0] // batch_size))
+    try:
+        for first in range(0, shape[0], batch_size):
+            rows = slice(first, min(first + batch_size, shape[0]))
+            source = Keyed(seed, numbers[rows], shape[1:]) if noise is None else _rows_of(noise, rows, shape)
+            told = condition if condition is None or rows == slice(0, shape[0]) else condition.rows(rows)
+            run = _run(denoiser, tableau, told, device)
+            x = source(START).to(device, dtype or torch.float32) * tableau[0].level.sigma
+            events = proven_finite(iterate(operations, run, x, source, overwrite=True))
+            if callbacks:
+                events = observed(events, *callbacks)
+            if bar is not None:
+                events = reported(events, bar)
+            yield events if cancel is None else cancellable(events, cancel)
+    finally:
+        if bar is not None:
+            bar.close()
+
+
+def _run(
+    denoiser: Denoise, tableau: Tableau, condition: Condition | None, device: torch.device
+) -> Callable[[Tensor, Level], Any]:
+    begun = begin(denoiser, [node.level for node in tableau if node.evaluate])
+    if condition is None:
+        return begun
+    there = condition.to(device) if hasattr(condition, "to") else condition
+    return lambda x, level: begun(x, level, there)
+
+
+def _rows_of(noise: Noise, rows: slice, shape: Sequence[int]) -> Noise:
+    """The rows of handed draws that belong to one batch."""
+
+    def source(place: Draw) -> Tensor:
+        drawn = noise(place)
+        if tuple(drawn.shape) != tuple(shape):
+            raise ValueError(f"the draw for {place} has shape {tuple(drawn.shape)}, but {tuple(shape)} is sampled")
+        return drawn[rows]
+
+    return source
+
+
+def _check_shape(shape: Sequence[int]) -> tuple[int, ...]:
+    sizes = tuple(shape)
+    if not sizes or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in sizes):
+        raise ValueError(f"a shape is (B, *) in whole numbers, 1 or more, but got {sizes}")
+    return sizes
+
+
+def _device_of(denoiser: Denoise) -> torch.device:
+    """Where the denoiser's network has its parameters; the CPU where there are none."""
+    parameters = getattr(getattr(denoiser, "network", None), "parameters", None)
+    first = next(iter(parameters()), None) if callable(parameters) else None
+    return torch.device("cpu") if first is None else first.device
+
+
+def _bar(progress: bool, total: int) -> Any:
+    if not progress:
+        return None
+    from tqdm import tqdm
+
+    return tqdm(total=total, unit="call", desc="sampling")

@@ -1,0 +1,358 @@
+"""What a user calls: the same picture however it is asked for, the right defaults, and one-line errors."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from noisepath import spacing
+from noisepath.conditions import Condition
+from noisepath.denoiser import Denoiser, Moved
+from noisepath.exact import Gaussian, Mixture
+from noisepath.guidance import classifier_free
+from noisepath.levels import Level
+from noisepath.loop import Cancelled, Event, run_loop
+from noisepath.noise import Keyed
+from noisepath.sampling import DEFAULTS, Options, Trajectory, _runs, design, sample, trajectory
+from noisepath.schedules import SCHEDULES, schedule
+from noisepath.solvers import SOLVERS, ddim, dpmpp_2m
+from noisepath.tableau import START, Draw, calls
+
+MIXTURE = Mixture([0.5, 0.5], [[0.8, -0.5], [-0.7, 0.2]], [0.1, 0.2])
+FLOW = MIXTURE.denoiser(schedule("flow"))
+DOUBLE = {"dtype": torch.float64, "steps": 6}
+
+
+# The same pictures ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_picture_i_depends_on_the_seed_and_i_alone(solver: str) -> None:
+    options: dict[str, Any] = {**DOUBLE, "solver": solver, "seed": 5}
+    whole = sample(FLOW, (7, 2), **options)
+    # 1e-12: the exact denoiser's sums are ordered by torch as the batch size suits it
+    close = partial(torch.testing.assert_close, rtol=0, atol=1e-12)
+    for size in (1, 3, 7, 100):
+        close(sample(FLOW, (7, 2), batch_size=size, **options), whole)
+    order = [4, 0, 6, 2]
+    close(sample(FLOW, (4, 2), indices=order, **options), whole[order])
+    close(sample(FLOW, (1, 2), indices=[5], **options), whole[5:6])
+    assert float((sample(FLOW, (7, 2), **{**options, "seed": 6}) - whole).abs().min()) > 1e-4
+
+
+def test_the_draws_do_not_depend_on_the_batch_to_the_bit() -> None:
+    seen: dict[int, list[Tensor]] = {}
+    for size in (1, 3, 7):
+        starts: list[Tensor] = []
+
+        def callback(event: Event, starts: list[Tensor] = starts) -> None:
+            if event.node == 0:
+                starts.append(event.x.clone())
+
+        sample(FLOW, (7, 2), batch_size=size, callback=callback, steps=2)
+        seen[size] = [torch.cat(starts)]
+    assert torch.equal(seen[1][0], seen[7][0]) and torch.equal(seen[3][0], seen[7][0])
+
+
+def test_a_run_starts_from_sigma_times_the_draw_of_the_start() -> None:
+    for name in ("flow", "edm", "linear"):
+        path = schedule(name)
+        first = trajectory(MIXTURE.denoiser(path), (3, 2), seed=4, steps=3)
+        z = Keyed(4, [0, 1, 2], (2,))(START)
+        torch.testing.assert_close(first.states[0], path.level(path.t_max).sigma * z, rtol=1e-7, atol=0)
+
+
+@pytest.mark.parametrize("batch_size", [None, 2])
+@pytest.mark.parametrize("solver", ["ddpm", "heun"])
+def test_draws_that_are_handed_in_are_used(solver: str, batch_size: int | None) -> None:
+    levels = design(schedule("flow"), solver=solver, steps=4)
+    keyed = Keyed(9, range(5), (2,))
+    made = {place: keyed(place).double() for place in [START, *(Draw(step, 0) for step in range(4))]}
+    got = sample(FLOW, (5, 2), solver=solver, steps=4, noise=made.__getitem__, batch_size=batch_size, dtype=torch.float64)
+    expected = run_loop(levels, lambda x, level: FLOW(x, level), made[START] * 1.0, made.__getitem__)
+    torch.testing.assert_close(got, expected, rtol=0, atol=1e-13)
+    same = sample(FLOW, (5, 2), solver=solver, steps=4, seed=9, dtype=torch.float64)
+    torch.testing.assert_close(got, same, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_the_defaults_sample_every_schedule(name: str) -> None:
+    """Fifty times the spread of the exact data is far outside what any failure short of a wrong formula gives; the laws
+    of the solvers say how near they come."""
+    x = sample(MIXTURE.denoiser(schedule(name)), (64, 2))
+    assert x.dtype == torch.float32 and x.shape == (64, 2)
+    assert x.abs().max() < 3
+
+
+def test_the_defaults_come_near_the_data_they_are_asked_for() -> None:
+    data = Gaussian([0.3, -0.2], [[0.5, 0.2], [0.2, 0.3]])
+    x = sample(data.denoiser(schedule("edm")), (4000, 2), dtype=torch.float64)
+    # 4 standard errors of 4,000 samples, and 5 % for the solver's own error in 20 steps
+    torch.testing.assert_close(x.mean(0), data.means[0], rtol=0, atol=4 * (0.5 / 4000) ** 0.5)
+    covariance = torch.tensor([[0.5, 0.2], [0.2, 0.3]], dtype=torch.float64)
+    torch.testing.assert_close(x.T.cov(), covariance, rtol=0.05 + 4 * (2 / 4000) ** 0.5, atol=0.02)
+
+
+# What is asked --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_calls_are_exactly_as_many_as_were_asked_for(solver: str) -> None:
+    asked = 0
+
+    def run(x: Tensor, level: Level, condition: Condition | None = None) -> Tensor:
+        nonlocal asked
+        asked += 1
+        return FLOW(x, level)
+
+    for wanted in (1, 3, 7, 25):
+        asked = 0
+        sample(run, (1, 2), solver=solver, calls=wanted, schedule=schedule("flow"))
+        assert asked == wanted
+
+
+def test_calls_that_no_number_of_steps_makes_are_refused_with_the_nearest() -> None:
+    with pytest.raises(ValueError, match=r"exactly 8 calls; the nearest: 7 calls \(4 steps\) or 9 calls \(5 steps\)"):
+        sample(FLOW, (1, 2), solver="heun", calls=8)
+    ten = MIXTURE.denoiser(schedule("linear", num_timesteps=10, beta_end=0.3))
+    with pytest.raises(ValueError, match=r"exactly 12 calls; the nearest: 10 calls \(10 steps\)"):
+        sample(ten, (1, 2), solver="ddim", calls=12)
+    assert calls(design(schedule("linear", num_timesteps=10, beta_end=0.3), solver="heun", calls=19)) == 19
+
+    def two_at_least(levels: Any) -> Any:
+        return ddim([levels[0], Level(0.9, 0.01), *levels[1:]])
+
+    with pytest.raises(ValueError, match=r"exactly 1 calls; the nearest: 2 calls \(1 step\)"):
+        sample(FLOW, (1, 2), solver=two_at_least, calls=1)
+
+
+def test_the_default_is_the_named_solver_spacing_and_steps() -> None:
+    levels = spacing.SPACINGS[DEFAULTS.spacing](schedule("flow"), DEFAULTS.steps)
+    assert design(schedule("flow")) == SOLVERS[DEFAULTS.solver].build(levels)
+    assert design(schedule("flow"), solver="euler", steps=3, spacing="time") == ddim(spacing.time(schedule("flow"), 3))
+
+
+def test_levels_and_spacings_may_be_the_user_s_own() -> None:
+    levels = [Level(0.0, 1.0), Level(0.5, 0.5), Level(1.0, 0.0)]
+    assert design(levels=levels) == dpmpp_2m(levels)
+    assert design(schedule("flow"), spacing=lambda path, steps: spacing.time(path, 2 * steps), steps=1) == dpmpp_2m(levels)
+    bare = sample(lambda x, level, condition=None: FLOW(x, level), (2, 2), levels=levels)
+    torch.testing.assert_close(bare, sample(FLOW, (2, 2), levels=levels), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("batch_size", [None, 2])
+def test_each_picture_gets_its_own_row_of_the_condition(batch_size: int | None) -> None:
+    labels = torch.tensor([0, 1, 1, 0, 1])
+    both = sample(FLOW, (5, 2), condition=Condition(label=labels), batch_size=batch_size, **DOUBLE)
+    for i, label in enumerate(labels.tolist()):
+        one = sample(FLOW, (1, 2), condition=Condition(label=torch.tensor([label])), indices=[i], **DOUBLE)
+        torch.testing.assert_close(both[i : i + 1], one, rtol=0, atol=1e-12)
+    means = both - MIXTURE.means[labels]
+    assert means.abs().max() < 4 * 0.2**0.5
+
+
+def test_guidance_and_a_network_run_through_the_same_door() -> None:
+    def network(x: Tensor, t: Tensor, label: Tensor) -> Tensor:
+        return torch.tanh(x + t[:, None] + label[:, None])
+
+    model = Denoiser(network, schedule("flow"), "velocity", null=Condition(label=torch.tensor([0.0])))
+    told = Condition(label=torch.tensor([1.0, 2.0, 3.0]))
+    guided = classifier_free(model, 2.0)
+    whole = sample(guided, (3, 2), condition=told, steps=4)
+    parts = sample(guided, (3, 2), condition=told, steps=4, batch_size=1)
+    torch.testing.assert_close(whole, parts, rtol=0, atol=1e-6)
+    assert not torch.allclose(whole, sample(model, (3, 2), condition=told, steps=4))
+
+
+def test_each_batch_begins_a_run_of_its_own_that_knows_where_it_will_be_asked() -> None:
+    begun: list[list[Level]] = []
+
+    class Remembers:
+        schedule = schedule("flow")
+
+        def begin(self, levels: list[Level]) -> Callable[..., Tensor]:
+            begun.append(list(levels))
+            asked = iter(begun[-1])
+
+            def run(x: Tensor, level: Level, condition: Condition | None = None) -> Tensor:
+                assert level == next(asked)
+                return FLOW(x, level)
+
+            return run
+
+    sample(Remembers(), (3, 2), batch_size=2, steps=4, solver="heun")  # type: ignore[arg-type]
+    assert len(begun) == 2 and len(begun[0]) == 7
+    assert not any(level.is_data for level in begun[0])
+
+
+def test_gradients_are_not_kept_and_the_setting_is_given_back() -> None:
+    weight = torch.ones((), requires_grad=True)
+
+    def run(x: Tensor, level: Level, condition: Condition | None = None) -> Tensor:
+        assert not torch.is_grad_enabled()
+        return x * weight
+
+    seen = []
+    assert not sample(run, (1, 2), schedule=schedule("flow"), callback=lambda e: seen.append(e.x.requires_grad)).requires_grad
+    assert not any(seen) and torch.is_grad_enabled()
+
+
+def test_a_network_s_device_is_where_it_runs() -> None:
+    class Network(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1, device="meta"))
+
+    seen = []
+
+    def run(x: Tensor, level: Level, condition: Condition | None = None) -> Tensor:
+        seen.append(x.device.type)
+        raise StopIteration
+
+    run.network = Network()  # type: ignore[attr-defined]
+    with pytest.raises((StopIteration, RuntimeError)):
+        sample(run, (1, 2), schedule=schedule("flow"))
+    assert seen == ["meta"]
+
+
+# Trajectory, progress, callbacks, cancel -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("batch_size", [None, 2])
+def test_a_trajectory_is_the_same_run_with_everything_kept(solver: str, batch_size: int | None) -> None:
+    options: dict[str, Any] = {**DOUBLE, "solver": solver, "batch_size": batch_size}
+    run = trajectory(FLOW, (5, 2), **options)
+    assert isinstance(run, Trajectory)
+    table = design(schedule("flow"), solver=solver, steps=6)
+    assert run.levels == [node.level for node in table]
+    torch.testing.assert_close(run.pictures, sample(FLOW, (5, 2), **options), rtol=0, atol=0)
+    for node, level, state, belief in zip(table, run.levels, run.states, run.beliefs, strict=True):
+        assert state.shape == (5, 2)
+        assert (belief is not None) == node.evaluate
+        if belief is not None:
+            torch.testing.assert_close(belief, FLOW(state, level), rtol=0, atol=1e-13)
+
+
+def test_a_trajectory_keeps_the_moved_state() -> None:
+    def run(x: Tensor, level: Level, condition: Condition | None = None) -> Moved:
+        return Moved(x * 0 + level.sigma, x * 0)
+
+    states = trajectory(run, (1, 2), schedule=schedule("flow"), solver="ddim", steps=2, spacing="time").states
+    assert [float(s[0, 0]) for s in states] == [1.0, 0.5, 0.0]
+
+
+def test_a_bar_counts_calls_over_all_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    import tqdm
+
+    bars: list[Any] = []
+
+    class Bar:
+        def __init__(self, total: int, **_: object) -> None:
+            self.total, self.n, self.closed = total, 0, False
+            bars.append(self)
+
+        def update(self) -> None:
+            self.n += 1
+
+        def close(self) -> None:
+            self.closed = True
+
+    monkeypatch.setattr(tqdm, "tqdm", Bar)
+    sample(FLOW, (5, 2), batch_size=2, steps=4, solver="heun", progress=True)
+    assert [(bar.total, bar.n, bar.closed) for bar in bars] == [(21, 21, True)]
+    sample(FLOW, (5, 2), steps=4)
+    assert len(bars) == 1
+
+
+def test_a_real_bar_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    sample(FLOW, (1, 2), steps=3, progress=True)
+    assert "3/3" in capsys.readouterr().err
+
+
+def test_one_callback_or_several_see_every_node() -> None:
+    one: list[int] = []
+    two: list[int] = []
+    sample(FLOW, (1, 2), steps=3, callback=lambda event: one.append(event.node))
+    sample(FLOW, (2, 2), steps=3, batch_size=1, callback=[lambda e: one.append(e.node), lambda e: two.append(e.node)])
+    assert one == [0, 1, 2, 3] * 3 and two == [0, 1, 2, 3] * 2
+
+
+def test_a_cancelled_run_hands_over_the_batches_that_were_finished() -> None:
+    asked = 0
+
+    def cancel() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked == 7  # in the second batch of 5 nodes
+
+    with pytest.raises(Cancelled, match="node 1") as caught:
+        sample(FLOW, (6, 2), batch_size=2, steps=4, cancel=cancel)
+    assert caught.value.finished is not None
+    assert torch.equal(caught.value.finished, sample(FLOW, (2, 2), steps=4))
+    with pytest.raises(Cancelled) as early:
+        sample(FLOW, (6, 2), steps=4, cancel=lambda: True)
+    assert early.value.finished is None
+
+
+# Errors ------------------------------------------------------------------------------------------------------
+
+
+def never(x: Tensor, level: Level, condition: Condition | None = None) -> Tensor:
+    raise AssertionError("the network was asked before the request was understood")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"solver": "dmp"}, "unknown solver 'dmp'"),
+        ({"spacing": "kerras"}, "did you mean 'karras'"),
+        ({"steps": 0}, "whole number of steps"),
+        ({"steps": 4, "calls": 4}, "not both"),
+        ({"calls": 0}, "number of calls must be"),
+        ({"calls": True}, "number of calls must be"),
+        ({"levels": [Level(0.5, 0.5), Level(0.5, 0.5)]}, "must fall in noise"),
+        ({"levels": [Level(0.0, 1.0), Level(1.0, 0.0)], "steps": 3}, "leave out steps="),
+        ({"levels": [Level(0.0, 1.0), Level(1.0, 0.0)], "spacing": "time"}, "leave out steps="),
+        ({"indices": [1]}, "1 indices for 2 pictures"),
+        ({"condition": Condition(label=torch.zeros(3))}, "condition has 3 rows for 2 pictures"),
+        ({"batch_size": 0}, "batch_size must be 1 or more"),
+        ({"schedule": None}, "no schedule"),
+        ({"noise": lambda place: torch.zeros(1, 2)}, r"has shape \(1, 2\), but \(2, 2\) is sampled"),
+        ({"schedule": schedule("linear", num_timesteps=10, beta_end=0.3)}, "20 steps asked for, but this table of 10"),
+    ],
+)
+def test_a_request_that_cannot_be_met_is_refused_before_any_work(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        sample(never, (2, 2), **{"schedule": schedule("flow"), **options})
+
+
+@pytest.mark.parametrize("shape", [(), (0, 2), (2, -1), (2.0, 2), (True, 2)])
+def test_a_shape_that_is_none_is_refused(shape: Any) -> None:
+    with pytest.raises(ValueError, match="a shape is"):
+        sample(never, shape, schedule=schedule("flow"))
+
+
+def test_an_unknown_argument_is_refused_by_name() -> None:
+    with pytest.raises(TypeError, match="stepz"):
+        sample(FLOW, (1, 2), stepz=3)  # type: ignore[call-arg]
+
+
+def test_nan_is_found_and_its_place_named() -> None:
+    def run(x: Tensor, level: Level, condition: Condition | None = None) -> Tensor:
+        return FLOW(x, level) + (float("nan") if level.sigma == 0.5 else 0.0)
+
+    with pytest.raises(ValueError, match=r"output at node 2 \(alpha=0.5, sigma=0.5\) is not finite"):
+        sample(run, (2, 2), schedule=schedule("flow"), spacing="time", steps=4)
+
+
+def test_every_shared_argument_is_declared_and_explained() -> None:
+    taken = [p.name for p in inspect.signature(_runs).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    assert list(Options.__annotations__) == taken
+    assert all(f"{name}:" in (sample.__doc__ or "") for name in taken)

@@ -1,0 +1,166 @@
+"""Which levels a run visits: laws for every spacing on every schedule, and the grids that have a name elsewhere."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from noisepath.levels import Level
+from noisepath.schedules import SCHEDULES, Schedule, Shifted, Table, cut, schedule
+from noisepath.spacing import (
+    LARGEST_RATIO,
+    SMALLEST_RATIO,
+    SPACINGS,
+    angle,
+    check_falling,
+    karras,
+    leading,
+    log_snr,
+    most_steps,
+    time,
+    trailing,
+)
+
+PATHS: dict[str, Schedule] = {
+    **{name: schedule(name) for name in SCHEDULES},
+    "zero terminal": schedule("linear", zero_terminal_snr=True),
+    "ten steps to pure noise": schedule("linear", num_timesteps=10, beta_end=0.5, zero_terminal_snr=True),
+    "shifted flow": Shifted(schedule("flow"), 3.0),
+    "cosine cut to 20": cut(schedule("vp_cosine"), 20),
+    "table with a clean entry": Table((math.inf, 4.0, 2.0, 1.0, -1.0, -3.0, -math.inf)),
+    "two entries": Table((1.0, -math.inf)),
+}
+STEPS = (1, 2, 3, 4, 7, 10, 20, 50, 300)
+every_spacing = pytest.mark.parametrize("name", SPACINGS)
+every_path = pytest.mark.parametrize("path", PATHS)
+
+
+def possible(path: Schedule) -> list[int]:
+    most = most_steps(path)
+    return [n for n in STEPS if most is None or n <= most] + ([] if most is None else [most])
+
+
+@every_path
+@every_spacing
+def test_so_many_steps_fall_in_noise_to_exactly_clean_data(name: str, path: str) -> None:
+    for steps in possible(PATHS[path]):
+        levels = SPACINGS[name](PATHS[path], steps)
+        assert len(levels) == steps + 1
+        check_falling(levels)
+        assert levels[-1] == Level(1.0, 0.0)
+
+
+@every_path
+@every_spacing
+def test_a_run_starts_at_the_schedule_s_own_noisiest_level(name: str, path: str) -> None:
+    for steps in possible(PATHS[path]):
+        first = SPACINGS[name](PATHS[path], steps)[0]
+        own = PATHS[path].level(PATHS[path].t_max)
+        assert first.noise_ratio <= own.noise_ratio
+        if name != "leading":  # which starts lower by definition
+            assert first == own
+
+
+@every_path
+@every_spacing
+def test_the_network_was_trained_at_every_level_it_will_be_asked_at(name: str, path: str) -> None:
+    for steps in possible(PATHS[path]):
+        for level in SPACINGS[name](PATHS[path], steps)[:-1]:
+            assert PATHS[path].t_low <= PATHS[path].t_of(level) <= PATHS[path].t_high
+
+
+@every_path
+@every_spacing
+def test_levels_lie_in_the_frame_of_the_path(name: str, path: str) -> None:
+    for level in SPACINGS[name](PATHS[path], min(possible(PATHS[path])[-1], 20)):
+        own = PATHS[path].level_at(level.log_snr) if not level.is_noise else PATHS[path].level(PATHS[path].t_max)
+        assert (level.alpha, level.sigma) == pytest.approx((own.alpha, own.sigma), rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["linear", "cosine"])
+@pytest.mark.parametrize("steps", [1, 3, 7, 20, 33, 999, 1000])
+def test_on_tables_leading_and_trailing_visit_the_times_that_diffusers_does(kind: str, steps: int) -> None:
+    path = schedule(kind)
+    lead = (np.arange(0, steps) * (1000 // steps)).round()[::-1]
+    trail = np.round(np.arange(1000, 0, -1000 / steps))[:steps] - 1
+    assert leading(path, steps)[:-1] == path.levels(lead.tolist())
+    assert trailing(path, steps)[:-1] == path.levels(trail.tolist())
+
+
+def test_time_is_uniform_and_goes_straight_to_an_exactly_clean_end() -> None:
+    assert [level.sigma for level in time(schedule("flow"), 4)] == pytest.approx([1.0, 0.75, 0.5, 0.25, 0.0])
+    assert time(schedule("linear"), 3)[:-1] == schedule("linear").levels([999.0, 499.5, 0.0])
+    assert [level.sigma for level in time(schedule("edm"), 3)] == pytest.approx([80.0, 40.001, 0.002, 0.0])
+
+
+def test_karras_is_the_published_grid() -> None:
+    """EDM's eq. 5: (max^(1/rho) + i / (n - 1) (min^(1/rho) - max^(1/rho)))^rho, and 0."""
+    n, rho = 18, 7
+    i = torch.arange(n, dtype=torch.float64)
+    grid = (80 ** (1 / rho) + i / (n - 1) * (0.002 ** (1 / rho) - 80 ** (1 / rho))) ** rho
+    assert [level.sigma for level in karras(schedule("edm"), n)] == pytest.approx([*grid.tolist(), 0.0], rel=1e-12)
+
+
+def test_log_snr_is_uniform_in_log_snr() -> None:
+    values = [level.log_snr for level in log_snr(schedule("vp_linear"), 9)[:-1]]
+    gaps = [b - a for a, b in zip(values, values[1:], strict=False)]
+    assert gaps == pytest.approx([gaps[0]] * 8, rel=1e-9)
+    assert values[-1] == pytest.approx(schedule("vp_linear").level(1e-3).log_snr, rel=1e-9)
+
+
+def test_angle_is_uniform_in_the_angle_and_is_the_cosine_schedule_s_own_time() -> None:
+    for one, two in zip(angle(schedule("vp_cosine"), 8), time(schedule("vp_cosine"), 8), strict=True):
+        assert (one.alpha, one.sigma) == pytest.approx((two.alpha, two.sigma), abs=1e-14)
+    angles = [math.atan2(level.sigma, level.alpha) for level in angle(schedule("edm"), 10)]
+    assert angles == pytest.approx([angles[0] * (1 - i / 10) for i in range(11)], abs=1e-12)
+
+
+def test_angle_stops_at_the_smallest_noise_of_a_table_and_goes_to_data_from_there() -> None:
+    path = schedule("linear")
+    levels = angle(path, 500)
+    assert levels[-2].noise_ratio == pytest.approx(path.level(0).noise_ratio, rel=1e-9)
+
+
+@pytest.mark.parametrize("name", ["log_snr", "karras"])
+def test_a_start_at_pure_noise_goes_on_from_the_largest_ratio_that_matters(name: str) -> None:
+    edm = SPACINGS[name](schedule("edm", sigma_max=LARGEST_RATIO, sigma_min=SMALLEST_RATIO), 12)
+    flow = SPACINGS[name](schedule("flow"), 12)
+    assert flow[0].is_noise
+    assert [level.noise_ratio for level in flow[1:]] == pytest.approx([level.noise_ratio for level in edm[1:]], rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["log_snr", "karras"])
+def test_a_start_as_good_as_pure_noise_is_spread_the_same(name: str) -> None:
+    """DDPM's cosine table ends at a ratio of 20,000: spread over it, more than half of Karras' steps would do nothing."""
+    levels = SPACINGS[name](schedule("cosine"), 20)
+    assert levels[0].noise_ratio > 1e4
+    assert levels[1].noise_ratio < LARGEST_RATIO
+
+
+@every_spacing
+@pytest.mark.parametrize("steps", [0, -1, True, 2.0, "3", None])
+def test_steps_that_are_no_number_of_steps_are_refused(name: str, steps: object) -> None:
+    with pytest.raises(ValueError, match="whole number of steps, 1 or more, but got"):
+        SPACINGS[name](schedule("flow"), steps)  # type: ignore[arg-type]
+
+
+@every_spacing
+def test_more_steps_than_a_table_has_times_are_refused_naming_both(name: str) -> None:
+    with pytest.raises(ValueError, match="11 steps asked for, but this table of 10 times has room for 10"):
+        SPACINGS[name](schedule("linear", num_timesteps=10, beta_end=0.3), 11)
+    with pytest.raises(ValueError, match="7 steps asked for, but this table of 7 times has room for 6"):
+        SPACINGS[name](PATHS["table with a clean entry"], 7)
+
+
+def test_levels_that_do_not_fall_are_refused_with_their_place() -> None:
+    good = [Level(0.0, 1.0), Level(0.5, 0.5), Level(1.0, 0.0)]
+    check_falling(good)
+    with pytest.raises(ValueError, match="level 1 is .* and level 2 is"):
+        check_falling([good[0], good[1], Level(0.7, 0.7), good[2]])  # another scale of the same noise
+    with pytest.raises(ValueError, match="level 0 is"):
+        check_falling(good[::-1])
+    with pytest.raises(ValueError, match="at least 2 levels"):
+        check_falling(good[:1])
