@@ -1,0 +1,57 @@
+# `make demo` and `make test` do everything on a fresh machine with Python >= 3.11, make and git.
+PYTHON ?= python3
+VENV ?= .venv
+WORKERS ?= 2
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: help demo test lint types peers test-peers mutants clean
+
+help:
+	@echo "make demo        train on scikit-learn's digits, sample, evaluate, write pictures (about 5 minutes)"
+	@echo "make test        the tests, with coverage"
+	@echo "make lint types  ruff, mypy --strict"
+	@echo "make test-peers  the tests that compare with k-diffusion (make peers installs it)"
+	@echo "make mutants     break the source in one place at a time: a test must turn red each time"
+	@echo "make bench-NAME  one of: $(patsubst benchmarks/%.py,bench-%,$(wildcard benchmarks/[a-z]*.py))"
+
+demo: $(VENV)/.installed
+	$(BIN)/noisepath demo $(ARGS)
+
+test: $(VENV)/.developing
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --cov --cov-fail-under=95 $(ARGS)
+
+lint: $(VENV)/.developing
+	$(BIN)/ruff check .
+
+types: $(VENV)/.developing
+	$(BIN)/mypy
+
+peers: $(VENV)/.peers
+
+test-peers: $(VENV)/.peers
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m peers $(ARGS)
+
+mutants: $(VENV)/.developing
+	$(BIN)/python tools/mutants.py $(ARGS)
+
+bench-%: $(VENV)/.peers
+	$(BIN)/python benchmarks/$(subst -,_,$*).py $(ARGS)
+
+clean:
+	rm -rf $(VENV) noisepath-demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+
+# Each stamp says that an installation was finished; a changed pyproject or constraints file makes it again.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("noisepath needs Python 3.11 or newer; say PYTHON=/path/to/python")'
+	$(PYTHON) -m venv $(VENV)
+	PIP_CONSTRAINT=constraints.txt $(PIP) -e .
+	@touch $@
+
+$(VENV)/.developing: $(VENV)/.installed
+	PIP_CONSTRAINT=constraints.txt $(PIP) -e ".[test,dev]"
+	@touch $@
+
+$(VENV)/.peers: $(VENV)/.developing
+	$(PIP) --no-deps k-diffusion torchsde torchdiffeq trampoline
+	@touch $@

@@ -1,0 +1,138 @@
+"""noisepath: diffusion and flow models on one exact noise path.
+
+    schedule x prediction -> Denoiser -> sample(denoiser, shape)
+
+The heart is flat, one subject a file, and reads from top to bottom as the data flows: ``levels``, ``tables``,
+``scalings``, ``schedules/``, ``noise``, ``times``, ``embedding``, ``discrete``, ``conditions``, ``predictions``,
+``denoiser``, ``exact``, ``spacing``, ``tableau``, ``loop``, ``analysis``, ``solvers/``, ``guidance``, ``sampling``.  The
+wings import the heart and never the other way round: ``nn/``, ``training/``, ``evaluation``, ``plots``, ``cli/``.
+
+Importing the package loads nothing: each name below is looked up in its module when it is first used (PEP 562).
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+TYPE_CHECKING = False  # what typing has, without loading it
+
+if TYPE_CHECKING:
+    from . import analysis as analysis
+    from . import conditions as conditions
+    from . import denoiser as denoiser
+    from . import discrete as discrete
+    from . import embedding as embedding
+    from . import evaluation as evaluation
+    from . import exact as exact
+    from . import guidance as guidance
+    from . import levels as levels
+    from . import loop as loop
+    from . import nn as nn
+    from . import noise as noise
+    from . import plots as plots
+    from . import predictions as predictions
+    from . import sampling as sampling
+    from . import scalings as scalings
+    from . import schedules as schedules
+    from . import solvers as solvers
+    from . import spacing as spacing
+    from . import tableau as tableau
+    from . import tables as tables
+    from . import times as times
+    from . import training as training
+    from .conditions import Condition as Condition
+    from .denoiser import Denoiser as Denoiser
+    from .discrete import NoiseScheduler as NoiseScheduler
+    from .embedding import get_timestep_embedding as get_timestep_embedding
+    from .guidance import GUIDANCES as GUIDANCES
+    from .guidance import classifier_free as classifier_free
+    from .guidance import clip as clip
+    from .levels import Level as Level
+    from .nn import UNet as UNet
+    from .nn import UNetConfig as UNetConfig
+    from .predictions import PREDICTIONS as PREDICTIONS
+    from .sampling import sample as sample
+    from .sampling import trajectory as trajectory
+    from .schedules import SCHEDULES as SCHEDULES
+    from .schedules import schedule as schedule
+    from .solvers import SOLVERS as SOLVERS
+    from .spacing import SPACINGS as SPACINGS
+    from .tables import BETAS as BETAS
+    from .tables import DiffusionConfig as DiffusionConfig
+    from .times import TIMES as TIMES
+    from .training import WEIGHTINGS as WEIGHTINGS
+    from .training import TrainConfig as TrainConfig
+    from .training import load as load
+    from .training import train as train
+
+__version__ = "0.1.0"
+
+# Public name -> the module it lives in; the modules in _MODULES are offered whole.
+_HOME = {
+    "BETAS": "tables",
+    "Condition": "conditions",
+    "Denoiser": "denoiser",
+    "DiffusionConfig": "tables",
+    "GUIDANCES": "guidance",
+    "Level": "levels",
+    "NoiseScheduler": "discrete",
+    "PREDICTIONS": "predictions",
+    "SCHEDULES": "schedules",
+    "SOLVERS": "solvers",
+    "SPACINGS": "spacing",
+    "TIMES": "times",
+    "TrainConfig": "training",
+    "UNet": "nn",
+    "UNetConfig": "nn",
+    "WEIGHTINGS": "training",
+    "classifier_free": "guidance",
+    "clip": "guidance",
+    "get_timestep_embedding": "embedding",
+    "load": "training",
+    "sample": "sampling",
+    "schedule": "schedules",
+    "train": "training",
+    "trajectory": "sampling",
+}
+_MODULES = (
+    "analysis",
+    "conditions",
+    "denoiser",
+    "discrete",
+    "embedding",
+    "evaluation",
+    "exact",
+    "guidance",
+    "levels",
+    "loop",
+    "nn",
+    "noise",
+    "plots",
+    "predictions",
+    "sampling",
+    "scalings",
+    "schedules",
+    "solvers",
+    "spacing",
+    "tableau",
+    "tables",
+    "times",
+    "training",
+)
+
+__all__ = [*_HOME, *_MODULES, "__version__"]
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOME:
+        value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    elif name in _MODULES:
+        value = import_module(f"{__name__}.{name}")
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

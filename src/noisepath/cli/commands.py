@@ -1,0 +1,122 @@
+"""What each command does, in terms of the library's own functions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+import noisepath
+from noisepath import plots
+from noisepath.cli import demo
+from noisepath.cli.options import Command, Demo, Sample, Schedule, Train
+from noisepath.conditions import Condition
+from noisepath.errors import unknown
+from noisepath.guidance import classifier_free
+from noisepath.sampling import sample
+from noisepath.training import data, train
+from noisepath.training.checkpoint import load
+from noisepath.training.pictures import picture_size, read_picture
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from noisepath.denoiser import Denoiser
+
+__all__ = ["run"]
+
+
+def run(command: Command) -> None:
+    """Do what a command asks for."""
+    match command:
+        case Demo():
+            demo.run(command)
+        case Train():
+            _train(command)
+        case Sample():
+            _sample(command)
+        case Schedule():
+            _schedule(command)
+
+
+def fastest_device() -> str:
+    """The accelerator that torch finds, or the CPU."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _train(command: Train) -> None:
+    dataset = data.digits() if command.data == "digits" else data.folder(command.data, command.picture_size)
+    classes = f" in {dataset.classes} classes" if dataset.classes else ""
+    print(f"{len(dataset)} pictures of {' x '.join(map(str, dataset.shape))}{classes}")
+    device = command.device or fastest_device()
+    train(dataset, command.out, command.config, device=device, progress=command.progress, overwrite=command.overwrite)
+    print(f"the model is in {command.out}; new pictures: noisepath sample {command.out}")
+
+
+def _sample(command: Sample) -> None:
+    if command.n < 1:
+        raise ValueError(f"n is the number of pictures, 1 or more, but is {command.n}")
+    device = command.device or fastest_device()
+    denoiser = load(command.run, device)
+    labels = labels_for(denoiser, command.classes, command.n)
+    pictures = sample(
+        classifier_free(denoiser, command.guidance),
+        (command.n, *denoiser.info["shape"]),
+        seed=command.seed,
+        condition=None if labels is None else Condition(label=labels.to(device)),
+        batch_size=command.batch_size,
+        progress=command.progress,
+        solver=command.solver,
+        steps=command.steps,
+        calls=command.calls,
+        spacing=command.spacing,
+    )
+    about = _about(command, denoiser, labels)
+    plots.save_pictures(pictures, command.out, about)
+    shared = {name: value for name, value in about[0].items() if name not in ("index", "class")}
+    grid = plots.save_grid(pictures, command.out / "grid.png", about=shared)
+    print(f"{command.n} pictures are in {command.out}, all on one page in {grid}")
+
+
+def _about(command: Sample, denoiser: Denoiser, labels: Tensor | None) -> list[dict[str, object]]:
+    """For each picture, what is written into its file: how to make it again."""
+    told = ("run", "seed", "solver", "spacing", "steps", "calls", "guidance")
+    shared: dict[str, object] = {"software": f"noisepath {noisepath.__version__}"}
+    shared |= {name: value for name in told if (value := getattr(command, name)) is not None}
+    if labels is None:
+        return [{**shared, "index": i} for i in range(command.n)]
+    names = denoiser.info["class_names"]
+    return [{**shared, "index": i, "class": names[label]} for i, label in enumerate(labels.tolist())]
+
+
+def labels_for(denoiser: Denoiser, classes: tuple[str, ...], n: int) -> Tensor | None:
+    """The classes asked for, in turn, as labels (n,); all of the model's if none are; None of a model without classes."""
+    known: tuple[str, ...] = tuple(denoiser.info["class_names"])
+    if not known:
+        if classes:
+            raise ValueError("this model was trained without classes, so none can be asked for")
+        return None
+    for name in classes:
+        if name not in known:
+            raise unknown("class", name, known)
+    wanted = [known.index(name) for name in classes] or list(range(len(known)))
+    return torch.tensor([wanted[i % len(wanted)] for i in range(n)])
+
+
+def _schedule(command: Schedule) -> None:
+    picture = None if command.picture is None else _to_destroy(command.picture)
+    out = plots.schedule_figure(command.names, command.out, picture)
+    print(f"drawn in {out}")
+
+
+def _to_destroy(path: Path, longest: int = 96) -> Tensor:
+    """A picture file as (1, 3, H, W) in [-1, 1], its longer side at most ``longest``."""
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no picture {str(path)!r}")
+    height, width = picture_size(path)
+    scale = min(1.0, longest / max(height, width))
+    values = read_picture(path, max(1, round(height * scale)), max(1, round(width * scale)), grey=False)
+    return torch.tensor(values, dtype=torch.float32).permute(2, 0, 1)[None] / 127.5 - 1

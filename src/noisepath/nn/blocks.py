@@ -1,0 +1,103 @@
+"""The U-Net's parts.  x: (B, C, H, W) is a picture of features, e: (B, E) the vector that carries time and class.
+
+A residual block or attention layer starts as the identity (its last weights are 0): at initialisation a network of any
+depth passes its input on unchanged, and depth is learned.  (Where the width changes, "the identity" is the 1x1
+convolution that changes it.)
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["Attention", "Downsample", "ResidualBlock", "Upsample", "group_norm", "zero"]
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def zero(module: M) -> M:
+    """Set a module's parameters to 0 and return it."""
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.zero_()
+    return module
+
+
+def group_norm(channels: int, groups: int) -> nn.GroupNorm:
+    """Group norm for any number of channels: the largest group count up to ``groups`` that divides it."""
+    count = next(n for n in range(min(groups, channels), 0, -1) if channels % n == 0)
+    return nn.GroupNorm(count, channels)
+
+
+class ResidualBlock(nn.Module):
+    """``x + f(x, e)``: norm, SiLU, 3x3 convolution; norm, scale and shift by e, SiLU, dropout, 3x3 convolution."""
+
+    def __init__(self, inputs: int, outputs: int, embedding: int, groups: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.norm_in = group_norm(inputs, groups)
+        self.conv_in = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.modulation = nn.Linear(embedding, 2 * outputs)
+        self.norm_out = group_norm(outputs, groups)
+        self.dropout = nn.Dropout(dropout)
+        self.conv_out = zero(nn.Conv2d(outputs, outputs, 3, padding=1))
+        self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+
+    def forward(self, x: Tensor, e: Tensor) -> Tensor:
+        """x: (B, inputs, H, W), e: (B, embedding) -> (B, outputs, H, W)."""
+        scale, shift = self.modulation(e)[:, :, None, None].chunk(2, dim=1)
+        h = self.conv_in(F.silu(self.norm_in(x)))
+        h = torch.addcmul(shift, self.norm_out(h), 1.0 + scale)
+        h = self.conv_out(self.dropout(F.silu(h)))
+        out: Tensor = self.skip(x) + h
+        return out
+
+
+class Attention(nn.Module):
+    """``x + attention(x)``: multi-head self-attention over the H * W places."""
+
+    def __init__(self, channels: int, head_channels: int, groups: int) -> None:
+        super().__init__()
+        self.heads = next(n for n in range(max(1, channels // head_channels), 0, -1) if channels % n == 0)
+        self.norm = group_norm(channels, groups)
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.project = zero(nn.Linear(channels, channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (B, C, H, W) -> same shape."""
+        b, c, h, w = x.shape
+        places = self.norm(x).flatten(2).mT
+        q, k, v = self.qkv(places).view(b, h * w, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, h * w, c)
+        out: Tensor = x + self.project(mixed).mT.reshape(b, c, h, w)
+        return out
+
+
+class Downsample(nn.Module):
+    """Half height and width by a 3x3 convolution of stride 2, to another number of channels."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, 3, stride=2, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (B, inputs, H, W), both even -> (B, outputs, H / 2, W / 2)."""
+        out: Tensor = self.conv(x)
+        return out
+
+
+class Upsample(nn.Module):
+    """Twice height and width: a 1x1 convolution at the small size, each place then repeated 2x2.
+
+    The residual blocks that follow have the 3x3 convolutions; one more at the large size costs much and adds little.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (B, inputs, H, W) -> (B, outputs, 2 H, 2 W)."""
+        return F.interpolate(self.conv(x), scale_factor=2.0, mode="nearest")

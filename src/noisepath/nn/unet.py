@@ -1,0 +1,139 @@
+"""The U-Net: a network ``f(x, t, label)`` that looks at a noisy picture x at several sizes.
+
+Down: at each level some residual blocks (with attention at the levels chosen), whose outputs are kept; then half the
+size.  Middle: block, attention, block.  Up: the same levels in reverse, each block given the output kept by its
+counterpart.  Time and class reach every block as one vector e, by scale and shift.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from noisepath.embedding import get_timestep_embedding
+from noisepath.nn.blocks import Attention, Downsample, ResidualBlock, Upsample, group_norm, zero
+from noisepath.nn.config import UNetConfig
+
+__all__ = ["UNet"]
+
+
+class _Stage(nn.Module):
+    """A residual block, and attention after it where the level has it."""
+
+    def __init__(self, inputs: int, outputs: int, config: UNetConfig, attention: bool) -> None:
+        super().__init__()
+        self.block = ResidualBlock(inputs, outputs, config.embedding, config.groups, config.dropout)
+        self.attention = Attention(outputs, config.head_channels, config.groups) if attention else nn.Identity()
+
+    def forward(self, x: Tensor, e: Tensor) -> Tensor:
+        out: Tensor = self.attention(self.block(x, e))
+        return out
+
+
+class UNet(nn.Module):
+    """A U-Net for pictures of any size; ``config`` holds every number of it.
+
+    At initialisation its output is exactly 0 and every residual block is the identity.
+    """
+
+    def __init__(self, config: UNetConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or UNetConfig()
+        widths, blocks, levels = config.channels, config.blocks, len(config.channels)
+        has = [level in config.attention for level in range(levels)]
+        self.embed_time = nn.Sequential(
+            nn.Linear(config.embedding, config.embedding), nn.SiLU(), nn.Linear(config.embedding, config.embedding)
+        )
+        self.embed_label = nn.Embedding(config.classes + 1, config.embedding) if config.classes else None
+        self.enter = nn.Conv2d(config.in_channels, widths[0], 3, padding=1)
+        self.down = nn.ModuleList(
+            nn.ModuleList(_Stage(width, width, config, has[level]) for _ in range(blocks)) for level, width in enumerate(widths)
+        )
+        self.shrink = nn.ModuleList(Downsample(a, b) for a, b in pairwise(widths))
+        self.middle = nn.ModuleList(
+            [_Stage(widths[-1], widths[-1], config, True), _Stage(widths[-1], widths[-1], config, False)]
+        )
+        self.up = nn.ModuleList(
+            nn.ModuleList(_Stage(2 * width, width, config, has[level]) for _ in range(blocks))
+            for level, width in enumerate(widths)
+        )
+        self.grow = nn.ModuleList(Upsample(b, a) for a, b in pairwise(widths))
+        self.leave = nn.Sequential(
+            group_norm(widths[0], config.groups),
+            nn.SiLU(),
+            zero(nn.Conv2d(widths[0], config.out_channels, 3, padding=1)),
+        )
+
+    def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
+        """The prediction for noisy pictures.
+
+        Args:
+            x: (B, in_channels, H, W), any H and W >= 1.
+            t: (B,) float, the time (times ``config.time_scale``, about 0 to 1000).
+            label: (B,) int64 in 0 .. classes, where ``classes`` means "no class"; ``None``: no class for all.
+
+        Returns:
+            (B, out_channels, H, W).
+        """
+        e = self._embed(x, t, label)
+        height, width = x.shape[-2:]
+        x = self.enter(_pad(x, 2 ** len(self.shrink)))
+        kept: list[Tensor] = []
+        for level in range(len(self.down)):
+            x = self.shrink[level - 1](x) if level else x
+            for stage in _stages(self.down[level]):
+                x = stage(x, e)
+                kept.append(x)
+        for stage in self.middle:
+            x = stage(x, e)
+        for level in reversed(range(len(self.up))):
+            for stage in _stages(self.up[level]):
+                x = stage(torch.cat([x, kept.pop()], dim=1), e)
+            x = self.grow[level - 1](x) if level else x
+        out: Tensor = self.leave(x)
+        return _crop(out, height, width)
+
+    def _embed(self, x: Tensor, t: Tensor, label: Tensor | None) -> Tensor:
+        """Check the inputs and give e: (B, embedding)."""
+        config = self.config
+        if x.ndim != 4 or x.shape[1] != config.in_channels:
+            raise ValueError(f"the U-Net takes x of shape (B, {config.in_channels}, H, W), but got {tuple(x.shape)}")
+        if t.shape != x.shape[:1]:
+            raise ValueError(f"the U-Net takes one t per picture, shape ({len(x)},), but got {tuple(t.shape)}")
+        features = get_timestep_embedding(t * config.time_scale, config.embedding)
+        e: Tensor = self.embed_time(features.to(x.dtype))
+        if self.embed_label is None:
+            if label is not None:
+                raise ValueError("the U-Net has no classes (UNetConfig.classes is 0), but was given labels")
+            return F.silu(e)
+        if label is None:
+            label = torch.full((len(x),), config.classes, device=x.device)
+        if label.shape != x.shape[:1] or label.is_floating_point():
+            raise ValueError(
+                f"the U-Net takes one whole-number label per picture, shape ({len(x)},), "
+                f"but got {label.dtype} of shape {tuple(label.shape)}"
+            )
+        return F.silu(e + self.embed_label(label))
+
+
+def _stages(level: nn.Module) -> Iterator[nn.Module]:
+    """The blocks of one level."""
+    return level.children()
+
+
+def _pad(x: Tensor, multiple: int) -> Tensor:
+    """Repeat the border on all sides until height and width are multiples of ``multiple``."""
+    height, width = (-size % multiple for size in x.shape[-2:])
+    if not (height or width):
+        return x
+    return F.pad(x, (width // 2, width - width // 2, height // 2, height - height // 2), mode="replicate")
+
+
+def _crop(x: Tensor, height: int, width: int) -> Tensor:
+    """Undo :func:`_pad`."""
+    top, left = (x.shape[-2] - height) // 2, (x.shape[-1] - width) // 2
+    return x[..., top : top + height, left : left + width]

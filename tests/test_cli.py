@@ -1,0 +1,294 @@
+"""The command line does what the functions do, and answers what it can't do with one line and exit code 2."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import noisepath
+from noisepath.cli import main
+from noisepath.cli.options import COMMANDS, Sample, Train, parse
+from noisepath.sampling import DEFAULTS
+from noisepath.training import TrainConfig
+
+TINY = shlex.split(
+    "--steps 8 --channels 8 --blocks 1 --attention --batch-size 4 --warmup 0 --learning-rate 0.03 --no-progress"
+)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two classes of four grey pictures, 6 x 8 pixels."""
+    folder = tmp_path_factory.mktemp("pictures")
+    random = np.random.default_rng(0)
+    for name in ("dark", "light"):
+        (folder / name).mkdir()
+        for i in range(4):
+            values = random.integers(0, 100, (6, 8)) + (155 if name == "light" else 0)
+            Image.fromarray(values.astype(np.uint8)).save(folder / name / f"{i}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A short run on them."""
+    out = tmp_path_factory.mktemp("runs") / "run"
+    assert main(["train", "--data", str(pictures), "--out", str(out), "--device", "cpu", *TINY]) == 0
+    return out
+
+
+def _refused(args: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line on standard error with which the command refuses."""
+    capsys.readouterr()
+    assert main(args) == 2
+    out, err = capsys.readouterr()
+    assert err.count("\n") == 1 and err.startswith("noisepath: ")
+    assert "Traceback" not in err
+    return err
+
+
+def _sampled(args: list[str], out: Path) -> np.ndarray:
+    assert main(["sample", *args, "--out", str(out), "--device", "cpu", "--no-progress"]) == 0
+    files = sorted(out.glob("0*.png"))
+    return np.stack([np.asarray(Image.open(file)) for file in files])
+
+
+# --- what is said ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("args", [[], ["--help"], *([name, "--help"] for name in COMMANDS)])
+def test_help_is_printed_and_ends_well(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(args)
+    assert ended.value.code == 0
+    assert "usage: noisepath" in capsys.readouterr().out
+
+
+def test_help_and_typing_errors_need_no_torch() -> None:
+    code = "import sys; from noisepath.cli import main\ntry: main({})\nexcept SystemExit: pass\n"
+    code += "assert 'torch' not in sys.modules"
+    for args in (["sample", "--help"], ["trian"], ["train", "--stpes", "3"], ["--version"]):
+        subprocess.run([sys.executable, "-c", code.format(args)], check=True, capture_output=True)
+
+
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"noisepath {noisepath.__version__}\n"
+
+
+def test_python_dash_m_is_the_command() -> None:
+    done = subprocess.run([sys.executable, "-m", "noisepath", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"noisepath {noisepath.__version__}\n"
+
+
+def test_options_without_a_word_are_the_library_s_defaults() -> None:
+    assert parse(["train", "--data", "x", "--out", "y"]) == Train(data="x", out=Path("y"), config=TrainConfig())
+    assert parse(["sample", "x"]) == Sample(run=Path("x"), solver=DEFAULTS.solver, spacing=DEFAULTS.spacing)
+
+
+def test_every_training_setting_can_be_said() -> None:
+    words = shlex.split(
+        "train --data x --out y --steps 7 --channels 8 16 --attention 0 1 --learning-rate 0.1 --betas 0.5 0.6 "
+        "--schedule flow --prediction velocity --times-options mean 0.5 --picture-size 3 4"
+    )
+    said = parse(words)
+    assert isinstance(said, Train)
+    assert said.picture_size == (3, 4)
+    assert said.config == TrainConfig(
+        steps=7, channels=(8, 16), attention=(0, 1), learning_rate=0.1, betas=(0.5, 0.6),
+        schedule="flow", prediction="velocity", times_options={"mean": 0.5},
+    )  # fmt: skip
+
+
+def test_every_option_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    told = capsys.readouterr().out
+    for field in dataclasses.fields(TrainConfig):
+        assert f"--{field.name.replace('_', '-')}" in told
+
+
+# --- what is refused -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["trian"], "did you mean 'train'"),
+        (["train", "--data", "digits", "--out", "OUT", "--schedule", "cosin"], "did you mean 'cosine'"),
+        (["train", "--data", "digits", "--out", "OUT", "--prediction", "nois"], "did you mean 'noise'"),
+        (["train", "--data", "digits", "--out", "OUT", "--weighting", "min_sn"], "did you mean 'min_snr'"),
+        (["train", "--data", "digits", "--out", "OUT", "--times", "unifrom"], "did you mean 'uniform'"),
+        (["train", "--data", "digits", "--out", "OUT", "--size", "tinny"], "did you mean 'tiny'"),
+        (["train", "--data", "digits", "--out", "OUT", "--dropout", "1.5"], "dropout"),
+        (["train", "--data", "NOWHERE", "--out", "OUT"], "no folder"),
+        (["train", "--data", "EMPTY", "--out", "OUT"], "no pictures"),
+        (["sample", "NOWHERE"], "no run folder"),
+        (["sample", "EMPTY"], "holds no model"),
+        (["schedule", "flwo", "--out", "OUT/s.png"], "did you mean 'flow'"),
+        (["schedule", "--picture", "NOWHERE", "--out", "OUT/s.png"], "no picture"),
+        (["demo", "--out", "OUT", "--samples", "3"], "samples must be from 20"),
+        (["demo", "--out", "OUT", "--minutes", "-1"], "minutes"),
+    ],
+)
+def test_what_can_not_be_done_is_said_in_one_line_before_any_work(
+    args: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    names = {"NOWHERE": tmp_path / "nowhere", "EMPTY": tmp_path / "empty", "OUT": tmp_path / "out"}
+    for name, path in names.items():
+        args = [arg.replace(name, str(path)) for arg in args]
+    assert message in _refused(args, capsys)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--n", "0"], "1 or more"),
+        (["--classes", "lihgt"], "did you mean 'light'"),
+        (["--solver", "huen"], "did you mean 'heun'"),
+        (["--spacing", "karas"], "did you mean 'karras'"),
+        (["--steps", "0"], "1 or more"),
+        (["--steps", "3", "--calls", "3"], "either steps"),
+        (["--batch-size", "0"], "batch_size"),
+        (["--guidance", "nan"], "finite"),
+    ],
+)
+def test_samples_that_can_not_be_made_are_refused(
+    args: list[str], message: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert message in _refused(["sample", str(run), "--out", str(tmp_path / "out"), *args], capsys)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unknown_option_ends_with_2_and_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["sample", "x", "--stpes", "3"])
+    assert ended.value.code == 2
+    assert "--steps" in capsys.readouterr().err
+
+
+def test_a_run_is_not_overwritten_unless_asked(
+    run: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = ["train", "--data", str(pictures), "--out", str(run), "--device", "cpu", *TINY]
+    assert "already holds a model" in _refused(args, capsys)
+
+
+def test_ctrl_c_ends_with_130_and_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from noisepath.cli import commands
+
+    def pressed(command: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands, "run", pressed)
+    assert main(["schedule"]) == 130
+    assert capsys.readouterr().err.strip() == "noisepath: stopped"
+
+
+def test_an_error_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    from noisepath.cli import commands
+
+    def broken(command: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(commands, "run", broken)
+    with pytest.raises(ZeroDivisionError):
+        main(["schedule"])
+
+
+# --- what is done ----------------------------------------------------------------------------------------------------
+
+
+def test_a_run_leaves_model_log_curve_and_grid(run: Path) -> None:
+    assert {path.name for path in run.iterdir()} >= {"model.safetensors", "config.json", "log.jsonl", "loss.png"}
+    assert noisepath.load(run).info["class_names"] == ("dark", "light")
+    assert noisepath.load(run).info["shape"] == (1, 6, 8)
+    assert len(list((run / "samples").glob("*.png"))) == 1
+
+
+def test_sampling_writes_each_picture_and_all_on_one_page(run: Path, tmp_path: Path) -> None:
+    made = _sampled([str(run), "--n", "5", "--steps", "2"], tmp_path / "new")
+    assert made.shape == (5, 6, 8)
+    assert {path.name for path in (tmp_path / "new").iterdir()} == {f"0000{i}.png" for i in range(5)} | {"grid.png"}
+
+
+def test_the_command_makes_the_pictures_that_the_function_makes(run: Path, tmp_path: Path) -> None:
+    words = shlex.split("--n 3 --classes light --guidance 2 --steps 3 --seed 5 --solver heun")
+    made = _sampled([str(run), *words], tmp_path)
+    model = noisepath.load(run)
+    pictures = noisepath.sample(
+        noisepath.classifier_free(model, 2.0), (3, 1, 6, 8), solver="heun", steps=3, seed=5,
+        condition=noisepath.Condition(label=torch.tensor([1, 1, 1])),
+    )  # fmt: skip
+    np.testing.assert_array_equal(made, ((pictures[:, 0].clamp(-1, 1) + 1) * 127.5).round().numpy())
+
+
+def test_seed_classes_and_guidance_matter_and_the_batch_size_does_not(run: Path, tmp_path: Path) -> None:
+    def made(*args: str) -> np.ndarray:
+        out = tmp_path / "-".join(("s", *args)).replace("-", "")
+        return _sampled([str(run), "--n", "4", *args], out).astype(int)
+
+    usual = made()
+    assert np.abs(usual - made("--batch-size", "3")).max() <= 1  # of 255: sums are in another order
+    assert np.abs(usual - made("--classes", "dark", "light")).max() == 0  # all classes in turn
+    for other in (["--seed", "1"], ["--classes", "light"], ["--guidance", "5"], ["--solver", "ddpm"], ["--steps", "5"]):
+        assert np.abs(usual - made(*other)).max() > 1
+
+
+def test_each_file_says_how_it_was_made(run: Path, tmp_path: Path) -> None:
+    _sampled([str(run), "--n", "2", "--steps", "2", "--seed", "4"], tmp_path)
+    told = Image.open(tmp_path / "00001.png").text
+    assert told["software"] == f"noisepath {noisepath.__version__}"
+    assert (told["index"], told["class"], told["seed"], told["steps"]) == ("1", "light", "4", "2")
+    assert told["solver"] == DEFAULTS.solver
+    assert "class" not in Image.open(tmp_path / "grid.png").text
+
+
+def test_a_model_without_classes_is_trained_and_sampled(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert main(["train", "--data", str(pictures / "dark"), "--out", str(run), "--device", "cpu", *TINY]) == 0
+    assert _sampled([str(run), "--n", "2", "--steps", "1"], tmp_path / "new").shape == (2, 6, 8)
+    assert "class" not in Image.open(tmp_path / "new" / "00000.png").text
+    assert "without classes" in _refused(["sample", str(run), "--classes", "dark"], capsys)
+    assert "no null condition" in _refused(["sample", str(run), "--guidance", "2"], capsys)
+
+
+def test_schedules_are_drawn_by_name_with_a_picture_of_one_s_own(pictures: Path, tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "s.png"
+    assert main(["schedule", "cosine", "flow", "--out", str(out), "--picture", str(pictures / "dark" / "0.png")]) == 0
+    assert Image.open(out).format == "PNG"
+
+
+def test_the_demo_trains_draws_judges_and_says_where_everything_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "demo"
+    assert main(["demo", "--steps", "2", "--samples", "20", "--out", str(out)]) == 0
+    told = capsys.readouterr().out
+    for name in ("unguided.png", "guided.png", "trajectory.png", "noise-to-data.gif", "schedule.png", "loss.png"):
+        assert str(out / name) in told
+        assert Image.open(out / name).size[0] > 100
+    report = json.loads((out / "report.json").read_text())
+    assert report["unguided"]["pictures"] == report["guided"]["pictures"] == 20
+    assert report["training"]["steps"] == 2
+    assert 0.96 < report["real"]["read"] < 0.98  # an SVC reads 97 % of the real digits
+    assert "read as the digit asked for" in told
+    # two steps teach nothing: an honest judge says so
+    assert report["unguided"]["frechet_ratio"] > 3
+    # the demo's folder is a run like any other
+    assert _sampled([str(out), "--n", "1", "--steps", "1"], tmp_path / "new").shape == (1, 8, 8)

@@ -1,0 +1,149 @@
+"""The package is light until it is used, and no room imports from a room below it."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import noisepath
+
+PACKAGE = Path(noisepath.__file__).parent
+HEAVY = ["torch", "numpy", "matplotlib", "sklearn", "scipy", "PIL", "tyro", "tqdm", "safetensors", "diffusers"]
+WINGS = {"nn", "training", "evaluation", "plots", "cli"}
+
+
+def _loaded_after(code: str) -> set[str]:
+    """Which of the heavy packages a fresh Python has loaded after ``code``."""
+    report = f"\nimport json, sys; print(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))"
+    done = subprocess.run([sys.executable, "-c", code + report], capture_output=True, text=True, check=True)
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    assert _loaded_after("import noisepath; noisepath.__version__; dir(noisepath)") == set()
+
+
+@pytest.mark.parametrize(
+    "catalogue",
+    [
+        "noisepath.SOLVERS",
+        "noisepath.SPACINGS",
+        "noisepath.BETAS",
+        "noisepath.SCHEDULES",
+        "noisepath.PREDICTIONS",
+        "noisepath.TIMES",
+        "noisepath.WEIGHTINGS",
+        "noisepath.GUIDANCES",
+        "noisepath.nn.SIZES",
+    ],
+)
+def test_the_names_in_a_catalogue_are_readable_without_torch(catalogue: str) -> None:
+    assert _loaded_after(f"import noisepath; assert len(list({catalogue})) > 1") <= {"numpy"}
+
+
+@pytest.mark.parametrize(
+    "configuration", ["DiffusionConfig()", "UNetConfig()", "TrainConfig()", "Level(1.0, 0.0)", "DiffusionConfig().tables()"]
+)
+def test_configurations_are_made_without_torch(configuration: str) -> None:
+    assert _loaded_after(f"import noisepath; noisepath.{configuration}") <= {"numpy"}
+
+
+def test_a_heart_touched_everywhere_needs_torch_and_numpy_alone() -> None:
+    # torch brings what it likes (numpy); of ours nothing else may come with the heart
+    allowed = _loaded_after("import torch") | {"torch", "numpy"}
+    heart = [name for name in _rooms() if name not in WINGS]
+    code = "".join(f"import noisepath.{name}\n" for name in heart)
+    assert _loaded_after(code + "noisepath = __import__('noisepath')\nnoisepath.NoiseScheduler()") <= allowed
+
+
+def test_no_public_name_loads_the_drawing_or_learning_libraries() -> None:
+    allowed = _loaded_after("import torch") | {"torch", "numpy"}
+    assert _loaded_after("import noisepath\nfor name in noisepath.__all__: getattr(noisepath, name)") <= allowed
+
+
+def test_every_public_name_is_found_and_is_the_one_its_module_has() -> None:
+    for name in noisepath.__all__:
+        assert getattr(noisepath, name) is not None
+    for name, home in noisepath._HOME.items():
+        module = importlib.import_module(f"noisepath.{home}")
+        assert getattr(noisepath, name) is getattr(module, name)
+        assert name in module.__all__
+
+
+def test_what_a_type_checker_sees_is_what_a_program_gets() -> None:
+    tree = ast.parse((PACKAGE / "__init__.py").read_text())
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    seen: dict[str, str] = {}
+    for node in ast.walk(block):
+        if isinstance(node, ast.ImportFrom):
+            seen.update({alias.name: (node.module or "") for alias in node.names})
+    assert seen == {**noisepath._HOME, **dict.fromkeys(noisepath._MODULES, "")}
+
+
+def test_an_unknown_name_is_an_attribute_error_that_names_it() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'smaple'"):
+        noisepath.smaple  # noqa: B018
+
+
+def test_the_version_is_written_as_versions_are() -> None:
+    assert re.fullmatch(r"\d+\.\d+\.\d+", noisepath.__version__)
+
+
+# --- who may import whom -------------------------------------------------------------------------------------------
+
+
+def _rooms() -> list[str]:
+    found = [path.stem if path.suffix else path.name for path in PACKAGE.iterdir()]
+    return sorted(name for name in found if not name.startswith("_") and (PACKAGE / name / "__init__.py").exists()
+                  or (PACKAGE / f"{name}.py").exists() and not name.startswith("_"))
+
+
+def _imported_rooms(path: Path) -> set[str]:
+    """The rooms of this package that a file imports at run time, wherever in the file."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+    here = ("noisepath", *path.relative_to(PACKAGE).parent.parts)
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(here[: len(here) - node.level + 1]) if node.level else ""
+            stem = ".".join(part for part in (base, node.module) if part)
+            names.update(f"{stem}.{alias.name}" for alias in node.names)
+    return {name.split(".")[1] for name in names if name.startswith("noisepath.")} & set(_rooms())
+
+
+def _files(room: str) -> list[Path]:
+    return sorted((PACKAGE / room).rglob("*.py")) if (PACKAGE / room).is_dir() else [PACKAGE / f"{room}.py"]
+
+
+@pytest.mark.parametrize("room", [room for room in _rooms() if room not in WINGS])
+def test_the_heart_imports_no_wing(room: str) -> None:
+    for path in _files(room):
+        assert not _imported_rooms(path) & WINGS
+
+
+def test_the_command_line_is_imported_by_nothing_and_drawing_only_by_it_and_training() -> None:
+    for room in _rooms():
+        imported = set[str]().union(*(_imported_rooms(path) for path in _files(room)))
+        assert room == "cli" or "cli" not in imported
+        assert room in {"cli", "training", "plots"} or "plots" not in imported
+    assert not _imported_rooms(PACKAGE / "plots.py") & {"training", "cli", "nn", "evaluation"}
+
+
+def test_rooms_form_no_circle() -> None:
+    uses = {room: set[str]().union(*(_imported_rooms(path) for path in _files(room))) - {room} for room in _rooms()}
+    while free := [room for room, used in uses.items() if not used & uses.keys()]:
+        for room in free:
+            del uses[room]
+    assert not uses, f"these rooms import each other: {uses}"

@@ -1,0 +1,253 @@
+"""The U-Net: what must hold at initialisation, after training, and for every size of picture."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from noisepath.nn import SIZES, UNet, UNetConfig
+from noisepath.nn.blocks import Attention, ResidualBlock, group_norm
+
+SMALL = UNetConfig(channels=(8, 12), blocks=1, attention=(1,), head_channels=4, groups=4, embedding=16, classes=3)
+
+
+def _woken(config: UNetConfig, seed: int = 0) -> UNet:
+    """A network whose zero-initialised outputs are no longer 0."""
+    torch.manual_seed(seed)
+    network = UNet(config)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if not parameter.any():
+                parameter.normal_(std=0.1)
+    return network
+
+
+def _inputs(config: UNetConfig, height: int = 8, width: int = 8, batch: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(batch, config.in_channels, height, width, generator=generator)
+    return x, torch.rand(batch, generator=generator)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_output_is_exactly_0_at_initialisation(size: str) -> None:
+    config = UNetConfig.named(size, in_channels=3, out_channels=2, classes=5)
+    x, t = _inputs(config, batch=1)
+    assert torch.equal(UNet(config)(x, t, torch.tensor([2])), torch.zeros(1, 2, 8, 8))
+
+
+def test_residual_blocks_and_attention_are_the_identity_at_initialisation() -> None:
+    torch.manual_seed(0)
+    x, e = torch.randn(2, 12, 5, 7), torch.randn(2, 16)
+    assert torch.equal(ResidualBlock(12, 12, 16, groups=4)(x, e), x)
+    assert torch.equal(Attention(12, head_channels=4, groups=4)(x), x)
+    wider = ResidualBlock(12, 20, 16, groups=4)
+    assert torch.equal(wider(x, e), wider.skip(x))  # where the width changes: its 1x1 convolution alone
+
+
+def test_a_residual_block_is_what_its_name_says_step_by_step() -> None:
+    torch.manual_seed(0)
+    block = ResidualBlock(6, 4, 8, groups=2)
+    nn.init.normal_(block.conv_out.weight)
+    x, e = torch.randn(2, 6, 5, 3), torch.randn(2, 8)
+    scale, shift = block.modulation(e)[:, :4], block.modulation(e)[:, 4:]
+    h = F.conv2d(F.silu(F.group_norm(x, 2)), block.conv_in.weight, block.conv_in.bias, padding=1)
+    h = F.group_norm(h, 2) * (1 + scale[:, :, None, None]) + shift[:, :, None, None]
+    h = F.conv2d(F.silu(h), block.conv_out.weight, block.conv_out.bias, padding=1)
+    assert torch.allclose(block(x, e), block.skip(x) + h, atol=1e-5)
+
+
+def test_time_is_stretched_before_it_is_embedded() -> None:
+    narrow, wide = (_woken(UNetConfig(**{**SMALL.to_dict(), "time_scale": s})).eval() for s in (1.0, 50.0))
+    x, t = _inputs(SMALL)
+    assert torch.allclose(wide(x, t), narrow(x, 50.0 * t), atol=2e-5)
+    assert not torch.allclose(wide(x, t), narrow(x, t), atol=1e-2)
+
+
+@pytest.mark.parametrize("classes", [0, 3])
+def test_the_gradient_reaches_every_parameter_once_the_outputs_are_not_0(classes: int) -> None:
+    config = UNetConfig(**{**SMALL.to_dict(), "classes": classes})
+    network = _woken(config)
+    x, t = _inputs(config)
+    label = torch.tensor([0, 1, 2, 3]) if classes else None
+    network(x, t, label).square().mean().backward()
+    dead = [name for name, parameter in network.named_parameters() if parameter.grad is None or not parameter.grad.any()]
+    assert dead == []
+
+
+@pytest.mark.parametrize(("height", "width"), [(5, 7), (1, 1), (28, 28), (8, 3), (2, 9)])
+@pytest.mark.parametrize("levels", [1, 2, 4])
+def test_any_size_of_picture_comes_out_as_it_went_in(height: int, width: int, levels: int) -> None:
+    config = UNetConfig(channels=(8,) * levels, blocks=1, attention=(levels - 1,), embedding=8, groups=4, head_channels=4)
+    x, t = _inputs(config, height, width, batch=2)
+    out = _woken(config)(x, t)
+    assert out.shape == x.shape
+    assert out.isfinite().all() and out.std() > 0
+
+
+def test_a_picture_that_needs_no_padding_is_not_padded_and_one_that_does_is_padded_around_it() -> None:
+    from noisepath.nn.unet import _crop, _pad
+
+    x = torch.arange(10.0).view(1, 1, 2, 5)
+    padded = _pad(x, 4)
+    assert padded.shape == (1, 1, 4, 8)
+    assert torch.equal(_crop(padded, 2, 5), x)
+    assert torch.equal(padded[0, 0, :, 0], torch.tensor([0.0, 0.0, 5.0, 5.0]))  # the border is repeated, on both sides
+    assert _pad(x, 1) is x
+
+
+@pytest.mark.parametrize("channels", [(7,), (10, 13)])
+def test_any_number_of_channels_works(channels: tuple[int, ...]) -> None:
+    config = UNetConfig(in_channels=5, out_channels=2, channels=channels, attention=(0,), blocks=1, embedding=9, groups=32)
+    x, t = _inputs(config, 4, 4, batch=2)
+    assert _woken(config)(x, t).shape == (2, 2, 4, 4)
+
+
+def test_group_norm_takes_the_largest_count_that_divides() -> None:
+    assert [group_norm(c, 16).num_groups for c in (32, 24, 7, 1, 17)] == [16, 12, 7, 1, 1]
+
+
+def _channels_last(network: UNet) -> UNet:
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def test_memory_formats_and_batches_give_the_same_output() -> None:
+    network = _woken(SMALL).eval()
+    x, t = _inputs(SMALL)
+    label = torch.tensor([0, 1, 2, 3])
+    out = network(x, t, label)
+    # float32 sums in another order: a few units of 6e-8 times values of about 1, grown by some twenty layers
+    assert torch.allclose(network(x.contiguous(memory_format=torch.channels_last), t, label), out, atol=2e-5)
+    assert torch.allclose(_channels_last(network)(x, t, label), out, atol=2e-5)
+    assert torch.allclose(torch.cat([network(x[i : i + 1], t[i : i + 1], label[i : i + 1]) for i in range(4)]), out, atol=2e-5)
+
+
+def test_a_sample_does_not_see_its_neighbours() -> None:
+    network = _woken(SMALL).eval()
+    x, t = _inputs(SMALL)
+    changed = x.clone()
+    changed[1:] += 1.0
+    assert torch.allclose(network(x, t)[0], network(changed, t)[0], atol=2e-5)
+    assert not torch.allclose(network(x, t)[1], network(changed, t)[1], atol=1e-2)
+
+
+def test_time_and_class_matter_after_training() -> None:
+    """Taught to answer 2 t - 1 + class, it does: the loss falls to a fifth of what ignoring either would leave."""
+    torch.manual_seed(0)
+    network = UNet(UNetConfig(**{**SMALL.to_dict(), "time_scale": 1000.0}))
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-2)
+    for _ in range(60):
+        x, t, label = torch.randn(16, 1, 4, 4), torch.rand(16), torch.randint(0, 3, (16,))
+        target = (2 * t - 1 + label).view(-1, 1, 1, 1)
+        loss = (network(x, t, label) - target).square().mean()
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    x = torch.randn(8, 1, 4, 4)
+    early, late = (network(x, torch.full((8,), t), torch.ones(8, dtype=torch.int64)).mean().item() for t in (0.1, 0.9))
+    one, three = (network(x, torch.full((8,), 0.5), torch.full((8,), c)).mean().item() for c in (0, 2))
+    assert late - early == pytest.approx(1.6, abs=0.5)
+    assert three - one == pytest.approx(2.0, abs=0.5)
+
+
+def test_no_label_is_the_null_label_and_dropout_is_off_in_evaluation() -> None:
+    network = _woken(UNetConfig(**{**SMALL.to_dict(), "dropout": 0.5})).eval()
+    x, t = _inputs(SMALL)
+    assert torch.equal(network(x, t), network(x, t, torch.full((4,), 3)))
+    assert not torch.equal(network(x, t), network(x, t, torch.zeros(4, dtype=torch.int64)))
+    assert torch.equal(network(x, t), network(x, t))
+    network.train()
+    assert not torch.equal(network(x, t), network(x, t))
+
+
+def test_heads_mix_only_their_own_channels() -> None:
+    """With one head per channel the attention weights of a channel depend on that channel alone."""
+    torch.manual_seed(0)
+    attention = Attention(4, head_channels=2, groups=4)
+    assert attention.heads == 2
+    with torch.no_grad():
+        attention.project.weight.copy_(torch.eye(4))
+        attention.qkv.weight.zero_()
+        for part in range(3):
+            attention.qkv.weight[4 * part : 4 * part + 4].copy_(torch.eye(4))
+    x = torch.randn(1, 4, 3, 3)
+    changed = x.clone()
+    changed[:, 2:] = torch.randn(1, 2, 3, 3)
+    assert torch.allclose(attention(x)[:, :2], attention(changed)[:, :2], atol=1e-6)
+    assert not torch.allclose(attention(x)[:, 2:], attention(changed)[:, 2:], atol=1e-2)
+
+
+def test_attention_is_a_softmax_average_over_places() -> None:
+    torch.manual_seed(0)
+    attention = Attention(4, head_channels=4, groups=2)
+    with torch.no_grad():
+        attention.project.weight.normal_()
+    x = torch.randn(2, 4, 3, 2)
+    places = attention.norm(x).flatten(2).transpose(1, 2)
+    q, k, v = attention.qkv(places).chunk(3, dim=2)
+    mixed = torch.softmax(q @ k.transpose(1, 2) / 2.0, dim=-1) @ v  # 2 = sqrt(4 channels of the head)
+    by_hand = x + nn.functional.linear(mixed, attention.project.weight).transpose(1, 2).reshape(x.shape)
+    assert torch.allclose(attention(x), by_hand, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_configuration_survives_json(size: str) -> None:
+    config = UNetConfig.named(size, classes=7, channels=(3, 5), attention=())
+    assert UNetConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"channels": ()}, "channels must be one or more"),
+        ({"channels": (8, 0)}, "channels must be one or more"),
+        ({"attention": (2,)}, "attention names levels 0 to 1"),
+        ({"blocks": 0}, "blocks must be a whole number"),
+        ({"embedding": 2.5}, "embedding must be a whole number"),
+        ({"classes": -1}, "classes must be a whole number"),
+        ({"dropout": 1.0}, "dropout must be in"),
+    ],
+)
+def test_numbers_that_make_no_network_are_refused(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        UNetConfig(**{**SMALL.to_dict(), **change})
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_names_offer_the_nearest() -> None:
+    with pytest.raises(ValueError, match="did you mean 'small'"):
+        UNetConfig.named("smal")
+    with pytest.raises(ValueError, match="unknown U-Net settings widths"):
+        UNetConfig.from_dict({"widths": [1]})
+
+
+@pytest.mark.parametrize(
+    ("x", "t", "label", "message"),
+    [
+        ((2, 2, 8, 8), (2,), None, r"shape \(B, 1, H, W\), but got \(2, 2, 8, 8\)"),
+        ((2, 8, 8), (2,), None, r"but got \(2, 8, 8\)"),
+        ((2, 1, 8, 8), (3,), None, r"one t per picture, shape \(2,\), but got \(3,\)"),
+        ((2, 1, 8, 8), (2,), torch.zeros(3, dtype=torch.int64), "one whole-number label per picture"),
+        ((2, 1, 8, 8), (2,), torch.zeros(2), "one whole-number label per picture"),
+    ],
+)
+def test_inputs_that_do_not_fit_are_refused(
+    x: tuple[int, ...], t: tuple[int, ...], label: torch.Tensor | None, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        UNet(SMALL)(torch.zeros(x), torch.zeros(t), label)
+
+
+def test_labels_for_a_network_without_classes_are_refused() -> None:
+    with pytest.raises(ValueError, match="has no classes"):
+        UNet(UNetConfig(**{**SMALL.to_dict(), "classes": 0}))(torch.zeros(1, 1, 4, 4), torch.zeros(1), torch.tensor([0]))
+
+
+def test_the_room_knows_what_it_has() -> None:
+    import noisepath.nn
+
+    with pytest.raises(AttributeError, match="no attribute 'Unet'"):
+        noisepath.nn.Unet  # noqa: B018
