@@ -205,10 +205,10 @@ class NoiseScheduler:
             raise ValueError(f"x must be a floating-point tensor of shape (B, *), but is {x.dtype} of {tuple(x.shape)}")
         at = self._index(t, x.shape[0])
         dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
-        rows = self._select(self._table(columns, at.device, dtype), at, t)
+        rows = self._select(self._table(columns, at.device, dtype, x.ndim), at)
         if rows.device != x.device:
             rows = rows.to(x.device, non_blocking=True)
-        return rows.view(*rows.shape, *(1,) * (x.ndim - 1)).unbind(0)
+        return rows.unbind(0)
 
     def _look(self, columns: Callable[[Tables], list[Column]], t: Tensor | int) -> Tensor:
         """One column at t, in t's shape; float64 where the device has it."""
@@ -216,18 +216,18 @@ class NoiseScheduler:
         dtype = torch.float32 if at.device.type == "mps" else torch.float64
         table = torch.tensor(columns(self.tables), dtype=dtype, device=at.device)
         shape = t.shape if isinstance(t, torch.Tensor) else ()
-        return self._select(table, at, t)[0].view(shape)
+        return self._select(table, at)[0].view(shape)
 
-    def _table(self, columns: Callable[[Tables], list[Column]], device: torch.device, dtype: torch.dtype) -> Tensor:
-        """The columns (K, T) on a device, kept: a scheduler has one small tensor for each use, device and dtype."""
-        key = (columns, device, dtype)
+    def _table(self, columns: Callable[[Tables], list[Column]], device: torch.device, dtype: torch.dtype, ndim: int) -> Tensor:
+        """The columns (K, T, 1, ..) for an x of ndim axes, kept: one small tensor for each use, device, dtype and ndim."""
+        key = (columns, device, dtype, ndim)
         table = self._kept.get(key)
         if table is None:
             table = torch.tensor(columns(self.tables), dtype=torch.float64).to(dtype).to(device)
-            self._kept[key] = table
+            table = self._kept[key] = table.view(*table.shape, *(1,) * (ndim - 1))
         return table
 
-    def _select(self, table: Tensor, at: Tensor, t: Tensor | int) -> Tensor:
+    def _select(self, table: Tensor, at: Tensor) -> Tensor:
         """``table[:, at]``.  On the CPU index_select itself refuses what is out of range (and does not wrap)."""
         if at.device.type != "cpu":
             self._refuse_outside(at)  # there an index out of range would end the process, or be read as anything
@@ -249,7 +249,7 @@ class NoiseScheduler:
             raise ValueError(
                 f"t has shape {tuple(t.shape)}, but x has {batch} samples: one t for all or shape ({batch},) expected"
             )
-        return t.reshape(-1)
+        return t if t.ndim == 1 else t.reshape(1)
 
     def _number(self, t: object) -> int:
         number = _whole(t)
