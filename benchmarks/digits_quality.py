@@ -29,8 +29,9 @@ import numpy as np
 import torch
 
 from noisepath import Condition, classifier_free, load, sample, train
+from noisepath.data import Dataset, digits
 from noisepath.evaluation import DigitsJudge, Report
-from noisepath.training import Dataset, TrainConfig, digits
+from noisepath.training import TrainConfig
 
 
 def main() -> None:

@@ -18,13 +18,13 @@ import torch
 from torch import Tensor
 
 from noisepath import Condition, Denoiser, TrainConfig, load, train
+from noisepath.data import digits
 from noisepath.exact import Mixture
 from noisepath.noise import Keyed
 from noisepath.sampling import sample
 from noisepath.schedules import schedule
 from noisepath.solvers import SOLVERS
 from noisepath.tableau import START, Draw
-from noisepath.training import digits
 
 PICTURES, SHAPE, SEED = 100, (1, 6, 6), 11
 TARGET, TRAINED_TARGET = 1e-9, 1e-4

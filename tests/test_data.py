@@ -11,9 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
-from noisepath.training import Dataset, digits, folder
-from noisepath.training.data import order
-from noisepath.training.pictures import SUFFIXES
+from noisepath.data import Dataset, digits, folder
+from noisepath.data.dataset import order
+from noisepath.data.decode import SUFFIXES
 
 
 def _colours(height: int = 8, width: int = 8) -> np.ndarray:

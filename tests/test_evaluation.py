@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from noisepath.data import Dataset, digits
 from noisepath.evaluation import (
     DigitsJudge,
     frechet_distance,
@@ -16,7 +17,6 @@ from noisepath.evaluation import (
     nearest_ratio,
     pca_features,
 )
-from noisepath.training import Dataset, digits
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from noisepath.training import EMA, Dataset, TrainConfig, Trainer, digits, train
+from noisepath.data import Dataset, digits
+from noisepath.training import EMA, TrainConfig, Trainer, train
 from noisepath.training import run as run_module
 from noisepath.training.checkpoint import read_state
 from noisepath.training.ema import gamma_of_length, length_of_gamma

@@ -19,6 +19,7 @@ TYPE_CHECKING = False  # what typing has, without loading it
 if TYPE_CHECKING:
     from . import analysis as analysis
     from . import conditions as conditions
+    from . import data as data
     from . import denoiser as denoiser
     from . import discrete as discrete
     from . import embedding as embedding
@@ -97,6 +98,7 @@ _HOME = {
 _MODULES = (
     "analysis",
     "conditions",
+    "data",
     "denoiser",
     "discrete",
     "embedding",

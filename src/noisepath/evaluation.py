@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from noisepath.training.data import Dataset
+    from noisepath.data.dataset import Dataset
 
     Features = NDArray[np.float64]
 

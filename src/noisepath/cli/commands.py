@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 import torch
 
 import noisepath
-from noisepath import plots
+from noisepath import data, plots
 from noisepath.cli import demo
 from noisepath.cli.options import Command, Demo, Sample, Schedule, Train
 from noisepath.conditions import Condition
+from noisepath.data.decode import picture_size, read_picture
 from noisepath.errors import unknown
 from noisepath.guidance import classifier_free
 from noisepath.sampling import sample
-from noisepath.training import data, train
+from noisepath.training import train
 from noisepath.training.checkpoint import load
-from noisepath.training.pictures import picture_size, read_picture
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -19,11 +19,12 @@ import torch
 from noisepath import plots
 from noisepath.cli.options import Demo
 from noisepath.conditions import Condition
+from noisepath.data import digits
 from noisepath.evaluation import DigitsJudge, Report
 from noisepath.files import write_whole
 from noisepath.guidance import classifier_free
 from noisepath.sampling import sample, trajectory
-from noisepath.training import TrainConfig, digits, train
+from noisepath.training import TrainConfig, train
 
 if TYPE_CHECKING:
     from torch import Tensor

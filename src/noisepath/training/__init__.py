@@ -1,7 +1,6 @@
 """Training: from a data set to a run folder and a denoiser.
 
 config       TrainConfig: every number of a run (no torch needed)
-data         Dataset, digits, folder; pictures: reading one file
 weighting    how much each noise level counts
 objective    what a step minimises
 ema          the moving average of the weights
@@ -18,9 +17,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from noisepath.training.checkpoint import load as load
     from noisepath.training.config import TrainConfig as TrainConfig
-    from noisepath.training.data import Dataset as Dataset
-    from noisepath.training.data import digits as digits
-    from noisepath.training.data import folder as folder
     from noisepath.training.ema import EMA as EMA
     from noisepath.training.objective import Objective as Objective
     from noisepath.training.run import train as train
@@ -28,14 +24,11 @@ if TYPE_CHECKING:
     from noisepath.training.weighting import WEIGHTINGS as WEIGHTINGS
 
 _HOME = {
-    "Dataset": "data",
     "EMA": "ema",
     "Objective": "objective",
     "TrainConfig": "config",
     "Trainer": "trainer",
     "WEIGHTINGS": "weighting",
-    "digits": "data",
-    "folder": "data",
     "load": "checkpoint",
     "train": "run",
 }

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from noisepath import schedules
+from noisepath.data.dataset import Dataset
 from noisepath.denoiser import Denoiser
 from noisepath.errors import lookup
 from noisepath.nn.config import UNetConfig
@@ -32,7 +33,6 @@ from noisepath.nn.unet import UNet
 from noisepath.times import TIMES
 from noisepath.training.checkpoint import ModelInfo, load, save_model, save_state
 from noisepath.training.config import TrainConfig
-from noisepath.training.data import Dataset
 from noisepath.training.objective import Objective, check_options
 from noisepath.training.trainer import Trainer
 
@@ -54,7 +54,7 @@ def train(
     """Train a U-Net on a data set and leave the run in the folder ``out``.
 
     Args:
-        dataset: :func:`noisepath.training.digits`, :func:`noisepath.training.folder`, or your own.
+        dataset: :func:`noisepath.data.digits`, :func:`noisepath.data.folder`, or your own.
         out: the run folder; made if need be.
         config: every number of the run.
         device: where the network lives.

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from noisepath import noise
 from noisepath.conditions import Condition
+from noisepath.data.dataset import Dataset
 from noisepath.training.config import TrainConfig
-from noisepath.training.data import Dataset
 from noisepath.training.ema import EMA
 from noisepath.training.objective import Objective
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from noisepath import noise
-from noisepath.training.pictures import SUFFIXES, is_grey, picture_size, read_picture
+from noisepath.data.decode import SUFFIXES, is_grey, picture_size, read_picture
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
