@@ -30,7 +30,7 @@ import torch
 
 from noisepath import Condition, classifier_free, load, sample, train
 from noisepath.data import Dataset, digits
-from noisepath.evaluation import DigitsJudge, Report
+from noisepath.evaluation import DigitsJudge, DigitsReport
 from noisepath.training import TrainConfig
 
 
@@ -50,7 +50,7 @@ def main() -> None:
     print_table(rows, dataset, judge, args)
 
 
-def one_run(seed: int, folder: Path, dataset: Dataset, judge: DigitsJudge, args: argparse.Namespace) -> dict[str, Report]:
+def one_run(seed: int, folder: Path, dataset: Dataset, judge: DigitsJudge, args: argparse.Namespace) -> dict[str, DigitsReport]:
     """Train (or load) one model and judge its pictures."""
     start = time.perf_counter()
     if not (folder / "config.json").exists():
@@ -73,7 +73,7 @@ def one_run(seed: int, folder: Path, dataset: Dataset, judge: DigitsJudge, args:
     return reports
 
 
-def print_table(rows: list[dict[str, Report]], dataset: Dataset, judge: DigitsJudge, args: argparse.Namespace) -> None:
+def print_table(rows: list[dict[str, DigitsReport]], dataset: Dataset, judge: DigitsJudge, args: argparse.Namespace) -> None:
     """The medians, each beside its target."""
     real, labels = dataset.batch(range(len(dataset)))
     chosen = np.random.default_rng(0).integers(0, len(real), (5, len(real)))

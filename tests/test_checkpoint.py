@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,18 @@ from safetensors.torch import load_file, save_file
 
 import noisepath
 from noisepath import schedules
+from noisepath.files import write_folder
 from noisepath.levels import Level
 from noisepath.nn import UNet, UNetConfig
-from noisepath.training.checkpoint import ModelInfo, read_state, save_model, save_state
+from noisepath.training.checkpoint import (
+    ModelInfo,
+    State,
+    newest,
+    read_state,
+    save_checkpoint,
+    save_snapshot,
+    steps_of,
+)
 
 CONFIG = UNetConfig(channels=(4, 6), blocks=1, attention=(1,), head_channels=2, groups=2, embedding=8, classes=2)
 
@@ -37,10 +47,26 @@ def _info(**changes: Any) -> ModelInfo:
     return ModelInfo(**{**known, **changes})
 
 
+def _averages() -> dict[str, dict[str, torch.Tensor]]:
+    weights = _network().state_dict()
+    return {"model": weights, "model-long": {name: 0.5 * value for name, value in weights.items()}}
+
+
+def _model(root: Path, **changes: Any) -> Path:
+    return save_snapshot(root, 12, _averages(), _info(**changes), "a run")
+
+
+def _checkpoint(root: Path, step: int, identity: str = "a run") -> Path:
+    state = State(
+        {"w": torch.full((2,), float(step))}, {"0.step": torch.tensor(1.0)}, {"done": step, "times": {"x": [[0.1], []]}}
+    )
+    return save_checkpoint(root, step, _averages(), _info(steps=step), state, identity)
+
+
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    save_model(tmp_path / "run", _network().state_dict(), _info())
-    return tmp_path / "run"
+    """A model folder."""
+    return _model(tmp_path / "run")
 
 
 def test_a_loaded_model_is_the_saved_one(run: Path) -> None:
@@ -64,31 +90,94 @@ def test_a_loaded_model_is_the_saved_one(run: Path) -> None:
 @pytest.mark.parametrize("name", schedules.SCHEDULES)
 def test_every_schedule_comes_back(tmp_path: Path, name: str) -> None:
     schedule = schedules.schedule(name)
-    save_model(tmp_path, _network().state_dict(), _info(schedule=schedules.to_dict(schedule), class_names=(), prediction="v"))
-    loaded = noisepath.load(tmp_path)
+    loaded = noisepath.load(_model(tmp_path, schedule=schedules.to_dict(schedule), class_names=(), prediction="v"))
     assert loaded.schedule == schedule and loaded.null is None
+
+
+def test_the_longer_average_is_a_model_too(run: Path) -> None:
+    long = noisepath.load(run, average="model-long").network.state_dict()  # type: ignore[attr-defined]
+    assert all(torch.equal(value, 0.5 * _network().state_dict()[name]) for name, value in long.items())
+    with pytest.raises(ValueError, match="unknown average 'long'; did you mean 'model-long'"):
+        noisepath.load(run, average="long")
 
 
 def test_a_state_comes_back_with_its_values_to_the_bit(tmp_path: Path) -> None:
     shared = torch.randn(4, 3)
     tensors = {"a": shared, "b": shared, "c": shared.T, "n": torch.tensor(3)}
-    save_state(tmp_path, tensors, {"done": 3, "times": {"squares": [[0.1, 0.2], []]}})
-    found, values = read_state(tmp_path)
-    assert all(torch.equal(found[name], value) for name, value in tensors.items())
-    assert values == {"done": 3, "times": {"squares": [[0.1, 0.2], []]}}
+    values = {"done": 3, "loss": 0.1 + 0.2, "times": {"squares": [[0.1, 0.2], []]}}
+    folder = save_checkpoint(tmp_path, 3, _averages(), _info(), State(tensors, tensors, values), "a run")
+    averages, found = read_state(folder)
+    assert all(
+        torch.equal(found.network[name], value) and torch.equal(found.optimizer[name], value) for name, value in tensors.items()
+    )
+    assert found.values == values
+    assert all(torch.equal(averages[n][k], v) for n, weights in _averages().items() for k, v in weights.items())
 
 
-def test_files_are_written_whole_and_leave_nothing_beside_them(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = {path.name: path.read_bytes() for path in run.iterdir()}
-    assert set(before) == {"model.safetensors", "config.json"}
+def test_the_newest_two_are_kept_and_only_this_run_s_are_removed(tmp_path: Path) -> None:
+    _checkpoint(tmp_path, 999, "another run")
+    (tmp_path / "checkpoints" / "step-000001").mkdir()  # of nobody knows whom
+    for step in (5, 10, 15, 20):
+        _checkpoint(tmp_path, step)
+    assert steps_of(tmp_path / "checkpoints") == [1, 15, 20, 999]
+    assert newest(tmp_path, "a run").step == 20
+    assert newest(tmp_path).step == 999
+
+
+def test_the_newest_whole_one_is_used_and_the_damaged_are_named(tmp_path: Path) -> None:
+    for step in (5, 10):
+        _checkpoint(tmp_path, step)
+    weights = tmp_path / "checkpoints" / "step-000010" / "network.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    found = newest(tmp_path, "a run")
+    assert found.step == 5 and len(found.passed_over) == 1 and str(weights) in found.passed_over[0]
+    assert noisepath.load(tmp_path).info["steps"] == 5
+    shutil.rmtree(tmp_path / "checkpoints" / "step-000005")
+    with pytest.raises(ValueError, match=r"no checkpoint in .* can be used: .*network\.safetensors"):
+        noisepath.load(tmp_path)
+    again = _checkpoint(tmp_path, 10)  # the damaged one is replaced
+    assert newest(tmp_path, "a run").folder == again
+
+
+def test_a_snapshot_that_is_there_stays_and_a_damaged_one_is_made_again(tmp_path: Path) -> None:
+    folder = _model(tmp_path)
+    before = (folder / "config.json").stat().st_mtime_ns
+    _model(tmp_path)
+    assert (folder / "config.json").stat().st_mtime_ns == before
+    (folder / "config.json").write_text("{}")
+    _model(tmp_path)
+    assert noisepath.load(folder).info["steps"] == 12
+
+
+def test_after_a_failed_save_everything_is_as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _checkpoint(tmp_path, 5)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
     def fail(*args: object, **kwargs: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr("os.fsync", fail)
-    with pytest.raises(OSError, match="disk full"):
-        save_model(run, UNet(CONFIG).state_dict(), _info(steps=13))
-    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+    for call in ("os.fsync", "os.replace", "pathlib.Path.write_bytes", "pathlib.Path.write_text"):
+        with monkeypatch.context() as broken:
+            broken.setattr(call, fail)
+            with pytest.raises(OSError, match="disk full"):
+                _checkpoint(tmp_path, 10)
+        assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_header_of_absurd_length_is_refused_before_it_is_read(run: Path) -> None:
+    (run / "model.safetensors").write_bytes((11 * 2**20).to_bytes(8, "little") + b"{" * 100)
+    with pytest.raises(ValueError, match="hostile: its header would have"):
+        noisepath.load(_sealed(run))
+
+
+def _sealed(folder: Path) -> Path:
+    """The folder as if it had been written as it is now."""
+    with write_folder(folder.with_name("sealed")) as part:
+        for path in folder.iterdir():
+            if path.name != "manifest.json":
+                shutil.copy(path, part)
+    return folder.with_name("sealed")
 
 
 def _change(path: Path, **changes: Any) -> None:
@@ -99,18 +188,18 @@ def _change(path: Path, **changes: Any) -> None:
 
 def _drop_a_weight(run: Path) -> None:
     weights = load_file(run / "model.safetensors")
-    weights.pop("enter.bias")
+    weights.pop("enter.conv.bias")
     save_file(weights, run / "model.safetensors")
 
 
 def _reshape_a_weight(run: Path) -> None:
     weights = load_file(run / "model.safetensors")
-    weights["enter.bias"] = torch.zeros(5)
+    weights["enter.conv.bias"] = torch.zeros(5)
     save_file(weights, run / "model.safetensors")
 
 
 BROKEN: dict[str, tuple[Any, type[Exception], str]] = {
-    "no config": (lambda run: (run / "config.json").unlink(), FileNotFoundError, "holds no model: there is no config.json"),
+    "no config": (lambda run: (run / "config.json").unlink(), FileNotFoundError, "holds no model: there are neither"),
     "no weights": (lambda run: (run / "model.safetensors").unlink(), FileNotFoundError, "there is no .*model.safetensors"),
     "config is no JSON": (lambda run: (run / "config.json").write_text("{"), ValueError, "is not JSON"),
     "config is a list": (lambda run: (run / "config.json").write_text("[1]"), ValueError, "does not describe a noise"),
@@ -125,8 +214,8 @@ BROKEN: dict[str, tuple[Any, type[Exception], str]] = {
     ),
     "weights cut short": (lambda run: os.truncate(run / "model.safetensors", 2000), ValueError, "damaged"),
     "no safetensors": (lambda run: (run / "model.safetensors").write_bytes(b"hello"), ValueError, "damaged"),
-    "weight missing": (_drop_a_weight, ValueError, r"1 weights missing, 0 unknown \(enter.bias"),
-    "weight of another shape": (_reshape_a_weight, ValueError, r"enter.bias has shape \(5,\), not \(4,\)"),
+    "weight missing": (_drop_a_weight, ValueError, r"1 weights missing, 0 unknown \(enter.conv.bias"),
+    "weight of another shape": (_reshape_a_weight, ValueError, r"enter.conv.bias has shape \(5,\), not \(4,\)"),
 }  # fmt: skip
 
 
@@ -141,8 +230,11 @@ def test_what_is_no_model_is_an_error_of_one_line(run: Path, damage: str) -> Non
     breaking, kind, message = BROKEN[damage]
     breaking(run)
     with pytest.raises(kind, match=message) as caught:
-        noisepath.load(run)
+        noisepath.load(_sealed(run))
     assert "\n" not in str(caught.value)
+    if (run / "config.json").exists():
+        with pytest.raises(ValueError, match="damaged|missing|bytes"):  # and without a new seal it is seen at once
+            noisepath.load(run)
 
 
 def test_a_run_that_is_not_there_is_named(tmp_path: Path) -> None:
@@ -151,8 +243,5 @@ def test_a_run_that_is_not_there_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(FileNotFoundError, match="it is a file"):
         noisepath.load(tmp_path / "file")
-    with pytest.raises(FileNotFoundError, match="there is no .*state.safetensors"):
-        read_state(tmp_path)
-    save_file({"a": torch.zeros(1)}, tmp_path / "state.safetensors")
-    with pytest.raises(ValueError, match="is not the state of a noisepath run"):
-        read_state(tmp_path)
+    with pytest.raises(FileNotFoundError, match="holds no checkpoint"):
+        newest(tmp_path)

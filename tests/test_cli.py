@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,8 +18,10 @@ from PIL import Image
 import noisepath
 from noisepath.cli import main
 from noisepath.cli.options import COMMANDS, Sample, Train, parse
+from noisepath.data import DataConfig
 from noisepath.sampling import DEFAULTS
-from noisepath.training import TrainConfig
+from noisepath.training import RunConfig, TrainConfig
+from noisepath.training.record import to_toml
 
 TINY = shlex.split(
     "--steps 8 --channels 8 --blocks 1 --attention --batch-size 4 --warmup 0 --learning-rate 0.03 --no-progress"
@@ -93,7 +96,7 @@ def test_python_dash_m_is_the_command() -> None:
 
 
 def test_options_without_a_word_are_the_library_s_defaults() -> None:
-    assert parse(["train", "--data", "x", "--out", "y"]) == Train(data="x", out=Path("y"), config=TrainConfig())
+    assert parse(["train", "--data", "x", "--out", "y"]) == Train(Path("y"), pictures=DataConfig("x"), recipe=TrainConfig())
     assert parse(["sample", "x"]) == Sample(run=Path("x"), solver=DEFAULTS.solver, spacing=DEFAULTS.spacing)
 
 
@@ -104,18 +107,41 @@ def test_every_training_setting_can_be_said() -> None:
     )
     said = parse(words)
     assert isinstance(said, Train)
-    assert said.picture_size == (3, 4)
-    assert said.config == TrainConfig(
+    assert said.pictures == DataConfig("x", picture_size=(3, 4))
+    assert said.recipe == TrainConfig(
         steps=7, channels=(8, 16), attention=(0, 1), learning_rate=0.1, betas=(0.5, 0.6),
         schedule="flow", prediction="velocity", times_options={"mean": 0.5},
     )  # fmt: skip
+
+
+def test_a_file_of_settings_is_the_default_and_what_is_said_beside_it_wins(tmp_path: Path) -> None:
+    own = RunConfig(DataConfig("pictures", flip=True), TrainConfig(steps=5, seed=3, channels=(8,)))
+    (tmp_path / "run.toml").write_text(to_toml(own))
+    said = parse(["train", "--config", str(tmp_path / "run.toml"), "--seed", "4"])
+    assert isinstance(said, Train)
+    assert said.pictures == own.data and said.recipe == dataclasses.replace(own.train, seed=4)
+
+
+def test_a_run_is_stopped_by_its_settings_and_gone_on_with_by_its_name(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    args = ["train", "--data", str(pictures), "--out", str(out), "--device", "cpu", "--no-evaluate", *TINY]
+    assert main(args) == 0
+    assert main(["train", "--resume", str(out), "--no-evaluate", "--no-progress"]) == 0  # nothing is left to do
+    assert "going on with step 8 of 8" in capsys.readouterr().out
+    shutil.move(pictures / "dark" / "0.png", tmp_path / "0.png")
+    try:
+        assert "-1 removed" in _refused(["train", "--resume", str(out)], capsys)
+    finally:
+        shutil.move(tmp_path / "0.png", pictures / "dark" / "0.png")
 
 
 def test_every_option_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["train", "--help"])
     told = capsys.readouterr().out
-    for field in dataclasses.fields(TrainConfig):
+    for field in (*dataclasses.fields(TrainConfig), *dataclasses.fields(DataConfig)):
         assert f"--{field.name.replace('_', '-')}" in told
 
 
@@ -134,6 +160,13 @@ def test_every_option_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "--data", "digits", "--out", "OUT", "--dropout", "1.5"], "dropout"),
         (["train", "--data", "NOWHERE", "--out", "OUT"], "no folder"),
         (["train", "--data", "EMPTY", "--out", "OUT"], "no pictures"),
+        (["train", "--data", "digits", "--out", "OUT", "--resize", "croop"], "unknown way to resize 'croop'"),
+        (["train", "--data", "digits", "--out", "OUT", "--holdout", "-1"], "holdout must be"),
+        (["train", "--out", "OUT"], "train needs pictures"),
+        (["train", "--resume", "NOWHERE"], "no run folder"),
+        (["train", "--resume", "EMPTY"], "holds no run"),
+        (["train", "--resume", "EMPTY", "--seed", "1", "--flip"], "so flip, seed can't be said beside it"),
+        (["train", "--config", "NOWHERE"], "no configuration file"),
         (["sample", "NOWHERE"], "no run folder"),
         (["sample", "EMPTY"], "holds no model"),
         (["schedule", "flwo", "--out", "OUT/s.png"], "did you mean 'flow'"),
@@ -184,7 +217,7 @@ def test_a_run_is_not_overwritten_unless_asked(
     run: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     args = ["train", "--data", str(pictures), "--out", str(run), "--device", "cpu", *TINY]
-    assert "already holds a model" in _refused(args, capsys)
+    assert "already holds a run" in _refused(args, capsys)
 
 
 def test_ctrl_c_ends_with_130_and_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -213,10 +246,11 @@ def test_an_error_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_run_leaves_model_log_curve_and_grid(run: Path) -> None:
-    assert {path.name for path in run.iterdir()} >= {"model.safetensors", "config.json", "log.jsonl", "loss.png"}
+    names = {"run.toml", "plan.json", "checkpoints", "snapshots", "samples", "evaluation", "log.jsonl", "loss.png"}
+    assert {path.name for path in run.iterdir()} >= {*names, "index.html"}
     assert noisepath.load(run).info["class_names"] == ("dark", "light")
     assert noisepath.load(run).info["shape"] == (1, 6, 8)
-    assert len(list((run / "samples").glob("*.png"))) == 1
+    assert {path.name for path in (run / "samples").iterdir()} == {f"{step:06d}.png" for step in (1, 2, 4, 8)}
 
 
 def test_sampling_writes_each_picture_and_all_on_one_page(run: Path, tmp_path: Path) -> None:

@@ -186,9 +186,25 @@ def test_a_picture_that_cannot_be_read_is_named_in_one_line(tmp_path: Path, dama
     assert "\n" not in str(caught.value)
 
 
-def test_a_float_picture_is_refused_since_nobody_knows_its_white(tmp_path: Path) -> None:
-    Image.fromarray(np.ones((2, 2), np.float32)).save(tmp_path / "a.tiff")
-    with pytest.raises(ValueError, match=r"a\.tiff.*neither 8 nor 16 bits"):
+def test_floats_from_0_to_1_are_read_with_white_at_1(tmp_path: Path) -> None:
+    array = np.array([[0.0, 0.25], [0.5, 1.0]], np.float32)
+    Image.fromarray(array).save(tmp_path / "a.tiff")
+    assert torch.allclose(_one(tmp_path)[0], torch.tensor(array * 2 - 1), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [(1.5, "from 0 to 1.5"), (-0.25, "from -0.25 to 0"), (255.0, "to 255"), (np.nan, "NaN"), (np.inf, "infinite")],
+)
+def test_other_floats_are_refused_since_nobody_knows_their_white(tmp_path: Path, value: float, message: str) -> None:
+    Image.fromarray(np.array([[0.0, value]], np.float32)).save(tmp_path / "a.tiff")
+    with pytest.raises(ValueError, match=rf"a\.tiff.*{message}"):
+        folder(tmp_path)
+
+
+def test_whole_numbers_of_32_bits_are_refused_since_nobody_knows_their_white(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[0, 70_000]], np.int32)).save(tmp_path / "a.tiff")
+    with pytest.raises(ValueError, match=r"a\.tiff.*32-bit whole numbers from 0 to 70000"):
         folder(tmp_path)
 
 

@@ -68,8 +68,9 @@ def test_time_is_stretched_before_it_is_embedded() -> None:
 
 
 @pytest.mark.parametrize("classes", [0, 3])
-def test_the_gradient_reaches_every_parameter_once_the_outputs_are_not_0(classes: int) -> None:
-    config = UNetConfig(**{**SMALL.to_dict(), "classes": classes})
+@pytest.mark.parametrize("fold", [1, 2])
+def test_the_gradient_reaches_every_parameter_once_the_outputs_are_not_0(classes: int, fold: int) -> None:
+    config = UNetConfig(**{**SMALL.to_dict(), "classes": classes, "fold": fold})
     network = _woken(config)
     x, t = _inputs(config)
     label = torch.tensor([0, 1, 2, 3]) if classes else None
@@ -80,8 +81,10 @@ def test_the_gradient_reaches_every_parameter_once_the_outputs_are_not_0(classes
 
 @pytest.mark.parametrize(("height", "width"), [(5, 7), (1, 1), (28, 28), (8, 3), (2, 9)])
 @pytest.mark.parametrize("levels", [1, 2, 4])
-def test_any_size_of_picture_comes_out_as_it_went_in(height: int, width: int, levels: int) -> None:
-    config = UNetConfig(channels=(8,) * levels, blocks=1, attention=(levels - 1,), embedding=8, groups=4, head_channels=4)
+@pytest.mark.parametrize("fold", [1, 2, 3])
+def test_any_size_of_picture_comes_out_as_it_went_in(height: int, width: int, levels: int, fold: int) -> None:
+    sizes = {"channels": (8,) * levels, "attention": (levels - 1,), "fold": fold}
+    config = UNetConfig(**sizes, blocks=1, embedding=8, groups=4, head_channels=4)
     x, t = _inputs(config, height, width, batch=2)
     out = _woken(config)(x, t)
     assert out.shape == x.shape
@@ -97,6 +100,21 @@ def test_a_picture_that_needs_no_padding_is_not_padded_and_one_that_does_is_padd
     assert torch.equal(_crop(padded, 2, 5), x)
     assert torch.equal(padded[0, 0, :, 0], torch.tensor([0.0, 0.0, 5.0, 5.0]))  # the border is repeated, on both sides
     assert _pad(x, 1) is x
+
+
+def test_a_folded_network_sees_every_pixel_and_its_last_layer_crosses_the_seams() -> None:
+    folded = UNetConfig(**{**SMALL.to_dict(), "fold": 2, "attention": (), "channels": (8,)})
+    network, x, t = _woken(folded).eval().double(), torch.rand(1, 1, 8, 8, dtype=torch.float64), torch.tensor([0.5]).double()
+    out = network(x, t)
+    for row, column in [(0, 0), (3, 4), (7, 7)]:
+        other = x.clone()
+        other[0, 0, row, column] += 1.0
+        assert not torch.equal(network(other, t), out)
+    last = network.leave.conv  # a pixel at a seam is made from its neighbours on both sides
+    features = torch.zeros(1, last.in_channels, 8, 8, dtype=torch.float64)
+    features[0, 0, 3, 3] = 1.0
+    reached = (last(features) - last(torch.zeros_like(features)))[0].abs().amax(0) > 0
+    assert reached[2:5, 2:5].all() and int(reached.sum()) == 9
 
 
 @pytest.mark.parametrize("channels", [(7,), (10, 13)])

@@ -12,18 +12,21 @@ import torch
 from torch import nn
 
 from noisepath.data import Dataset, digits
-from noisepath.training import EMA, TrainConfig, Trainer, train
-from noisepath.training import run as run_module
-from noisepath.training.checkpoint import read_state
+from noisepath.training import EMA, TrainConfig, Trainer, read_run, train
+from noisepath.training.checkpoint import State, newest, read_state, steps_of
 from noisepath.training.ema import gamma_of_length, length_of_gamma
-from noisepath.training.run import build, network_config, steps_in
-from noisepath.training.trainer import learning_rate
+from noisepath.training.plan import network_config
+from noisepath.training.run import build, steps_in
+from noisepath.training.trainer import Diverged, learning_rate
 
-QUICK: dict[str, Any] = {"channels": (8, 16), "blocks": 1, "batch_size": 8, "steps": 4, "log_every": 2}
+QUICK: dict[str, Any] = {
+    "channels": (8, 16), "blocks": 1, "batch_size": 8, "steps": 4, "log_every": 2, "precision": "float32",
+}  # fmt: skip
 
 
 def _trainer(total: int = 4, **changes: Any) -> Trainer:
-    return build(digits(), TrainConfig(**{**QUICK, **changes}))(total)
+    made = build(digits(), TrainConfig(**{**QUICK, **changes}))
+    return made.make(made.config, total)
 
 
 def _weights(trainer: Trainer) -> torch.Tensor:
@@ -32,8 +35,9 @@ def _weights(trainer: Trainer) -> torch.Tensor:
 
 def _gradient(trainer: Trainer) -> torch.Tensor:
     """The gradient of a step that changes nothing: caught where clipping would be."""
+    batch = trainer._next_batch()
     for part in trainer._parts():
-        trainer._backward(part)
+        trainer._backward(batch, part)
     return torch.cat([p.grad.flatten() for p in trainer.parameters if p.grad is not None])
 
 
@@ -104,14 +108,16 @@ def test_a_run_goes_on_from_its_state_as_if_it_had_never_stopped() -> None:
         straight.step()
     for _ in range(3):
         first.step()
-    tensors, values = first.state()
-    tensors = {name: value.clone() for name, value in tensors.items()}
-    second.load_state(tensors, json.loads(json.dumps(values)))
+    state = first.state()
+    averages = {name: {k: v.clone() for k, v in average.state_dict().items()} for name, average in first.averages.items()}
+    network, optimizer = ({name: value.clone() for name, value in t.items()} for t in (state.network, state.optimizer))
+    second.load_state(averages, State(network, optimizer, json.loads(json.dumps(state.values))))
     for _ in range(3):
         second.step()
     assert second.done == 6
     assert torch.equal(_weights(second), _weights(straight))
-    assert all(torch.equal(v, straight.ema.state_dict()[k]) for k, v in second.ema.state_dict().items())
+    for name, average in second.averages.items():
+        assert all(torch.equal(v, straight.averages[name].state_dict()[k]) for k, v in average.state_dict().items())
 
 
 @pytest.mark.parametrize(
@@ -127,20 +133,21 @@ def test_a_run_goes_on_from_its_state_as_if_it_had_never_stopped() -> None:
 def test_the_loss_falls_on_every_kind_of_path(changes: dict[str, Any]) -> None:
     """On digits an untrained network's loss is the target's own power; fifty steps take away a good part of it."""
     trainer = _trainer(50, batch_size=32, warmup=5, learning_rate=5e-3, **changes)
-    losses = [trainer.step().item() for _ in range(50)]
+    losses = [trainer.step().loss for _ in range(50)]
     assert sum(losses[-10:]) < 0.85 * sum(losses[:3]) / 3 * 10
 
 
 def test_half_precision_learns_too() -> None:
     trainer = _trainer(3, precision="bfloat16")
-    assert all(math.isfinite(trainer.step().item()) for _ in range(3))
+    assert all(math.isfinite(trainer.step().loss) for _ in range(3))
     assert all(p.dtype == torch.float32 for p in trainer.parameters)
 
 
 def test_a_data_set_without_classes_trains_unconditionally() -> None:
     data = Dataset(torch.rand(5, 3, 6, 5))
-    trainer = build(data, TrainConfig(**QUICK))(2)
-    assert trainer.null is None and math.isfinite(trainer.step().item())
+    made = build(data, TrainConfig(**QUICK))
+    trainer = made.make(made.config, 2)
+    assert trainer.null is None and math.isfinite(trainer.step().loss)
 
 
 def test_gradients_are_clipped_to_the_length_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,45 +229,40 @@ def test_an_average_of_another_network_or_an_impossible_length_is_refused() -> N
 # --- minutes, sizes, settings --------------------------------------------------------------------------------------
 
 
-def test_minutes_become_steps_by_measuring_on_a_trainer_that_is_thrown_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a clock that moves 0.25 s a step, 10 s hold nine tenths of what is left after measuring, over 0.25."""
+def test_minutes_become_steps_by_measuring_on_trainers_that_are_thrown_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a clock that moves 1 s a step, half a minute holds nine tenths of what measuring has left of it."""
     clock = {"now": 100.0}
-    made: list[Trainer] = []
+    trained: list[int] = []
+    step = Trainer.step
 
-    def make(total: int) -> Trainer:
-        trainer = _trainer(total)
-        step = trainer.step
+    def slow(trainer: Trainer) -> Any:
+        clock["now"] += 1.0
+        trained.append(id(trainer))
+        return step(trainer)
 
-        def slow() -> torch.Tensor:
-            clock["now"] += 0.25
-            return step()
-
-        monkeypatch.setattr(trainer, "step", slow)
-        made.append(trainer)
-        return trainer
-
+    monkeypatch.setattr(Trainer, "step", slow)
     monkeypatch.setattr("noisepath.training.run.time.perf_counter", lambda: clock["now"])
-    steps = steps_in(10.0, make, start=99.0, least=4, at_least_s=1.0)
-    # 1 s was gone before, 5 steps of 0.25 s were measured: 10 - 1 - 1.25 = 7.75 s are left, nine tenths of them planned for
-    assert steps == round(0.9 * 7.75 / 0.25) and made[0].done == 5
-    assert steps_in(0.1, make, start=90.0, least=1, at_least_s=0.0) == 1
+    train(digits(), tmp_path / "run", TrainConfig(**{**QUICK, "steps": None, "minutes": 0.5}), progress=False)
+    measured = 1 + 8
+    assert read_run(tmp_path / "run").train.steps == round(0.9 * (30 - measured)) == steps_in(30.0, 1.0, spent=measured)
+    assert len(trained) == measured + round(0.9 * (30 - measured))
+    assert steps_in(1.0, 10.0) == 1
 
 
 def test_the_network_fits_the_data_and_what_is_said_otherwise() -> None:
-    config = TrainConfig(channels=(8,), attention=(0,), dropout=0.25)
-    small, large = Dataset(torch.zeros(2, 3, 16, 12)), Dataset(torch.zeros(2, 1, 28, 28))
     from noisepath.schedules import schedule
 
-    made = network_config(small, config, schedule("edm"))
+    config = TrainConfig(size="tiny", channels=(8,), attention=(0,), dropout=0.25)
+    made = network_config((3, 16, 12), 0, config, schedule("edm"))
     assert (made.in_channels, made.out_channels, made.channels, made.attention) == (3, 3, (8,), (0,))
     assert made.dropout == 0.25 and made.classes == 0
-    auto = TrainConfig()
-    assert len(network_config(small, auto, schedule("edm")).channels) == 2
-    assert len(network_config(large, auto, schedule("edm")).channels) == 3
     # each time axis is stretched to about 1000 for the sines and cosines
     assert made.time_scale == 1000
-    assert network_config(small, TrainConfig(prediction="v"), schedule("linear", num_timesteps=500)).time_scale == 2
-    assert network_config(small, TrainConfig(prediction="v"), schedule("flow")).time_scale == 1000
+    v = TrainConfig(size="tiny", prediction="v")
+    assert network_config((3, 16, 12), 0, v, schedule("linear", num_timesteps=500)).time_scale == 2
+    assert network_config((3, 16, 12), 0, v, schedule("flow")).time_scale == 1000
 
 
 def test_the_settings_survive_json() -> None:
@@ -280,7 +282,7 @@ def test_the_settings_survive_json() -> None:
         ({"batch_size": 4, "accumulate": 5}, "can't be computed in 5 parts"),
         ({"warmup": -1}, "warmup must be a whole number"),
         ({"learning_rate": -1.0}, "learning_rate must be positive"),
-        ({"ema_length": 0.0}, "ema_length must be positive"),
+        ({"ema_lengths": (0.0, 0.1)}, "ema_lengths must be two positive"),
         ({"decay": 1.5}, "decay is a share"),
         ({"drop_condition": 1.0}, "drop_condition is a share"),
         ({"clip": math.nan}, "clip must be a finite number"),
@@ -303,7 +305,7 @@ def test_settings_that_make_no_run_are_refused(change: dict[str, Any], message: 
         ({"times": "importance"}, "needs a table"),
         ({"weighting": "min_snr", "weighting_options": {"gama": 1.0}}, "gama"),
         ({"times_options": {"middle": 1.0}}, "middle"),
-        ({"ema_length": 0.5}, "share of the run"),
+        ({"ema_lengths": (0.5, 0.1)}, "share of the run"),
     ],
 )
 def test_settings_that_do_not_fit_together_are_refused_before_a_folder_is_made(
@@ -323,13 +325,17 @@ def test_a_trainer_needs_a_step_to_make() -> None:
 # --- a whole run ---------------------------------------------------------------------------------------------------
 
 
-def test_a_run_leaves_its_model_log_curve_and_grids(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_run_leaves_its_models_log_curve_and_grids(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "deep" / "run"
     denoiser = train(digits(), out, TrainConfig(**{**QUICK, "sample_every": 2, "save_every": 3}))
     names = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+    model = {"config.json", "model.safetensors", "model-long.safetensors", "manifest.json"}
+    state = {"network.safetensors", "optimizer.safetensors", "state.json"}
     assert names == {
-        "config.json", "model.safetensors", "state.safetensors", "log.jsonl", "loss.png",
+        "run.toml", "plan.json", "data.json", "log.jsonl", "loss.png", "index.html", ".lock",
         "samples/000002.png", "samples/000004.png",
+        *(f"snapshots/{step}/{name}" for step in ("step-000001", "step-000002") for name in model),
+        *(f"checkpoints/{step}/{name}" for step in ("step-000003", "step-000004") for name in model | state),
     }  # fmt: skip
     lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [2, 4]
@@ -338,33 +344,47 @@ def test_a_run_leaves_its_model_log_curve_and_grids(tmp_path: Path, capfd: pytes
     bar = capfd.readouterr().err
     assert "4/4" in bar and "loss=" in bar and "pictures_per_s=" in bar
     assert denoiser.info["steps"] == 4 and denoiser.info["shape"] == (1, 8, 8)
-    with pytest.raises(ValueError, match="already holds a model"):
+    with pytest.raises(ValueError, match="already holds a run"):
         train(digits(), out, TrainConfig(**QUICK), progress=False)
     (out / "mine.txt").write_text("kept")
     train(digits(), out, TrainConfig(**{**QUICK, "steps": 1}), progress=False, overwrite=True)
     assert [path.name for path in (out / "samples").iterdir()] == ["000001.png"]  # nothing is left of the earlier run
+    assert steps_of(out / "checkpoints") == [0, 1] and steps_of(out / "snapshots") == []
     assert (out / "mine.txt").exists()
     assert not capfd.readouterr().err
 
 
 def test_the_model_of_a_run_is_the_average_and_not_the_last_weights(tmp_path: Path) -> None:
     denoiser = train(digits(), tmp_path, TrainConfig(**QUICK), progress=False)
-    tensors, values = read_state(tmp_path)
-    assert isinstance(denoiser.network, nn.Module) and values["done"] == 4
+    averages, state = read_state(newest(tmp_path).folder)
+    assert isinstance(denoiser.network, nn.Module) and state.values["done"] == 4
     for name, value in denoiser.network.state_dict().items():
-        assert torch.equal(value, tensors[f"ema.{name}"])
-    assert any(not torch.equal(value, tensors[f"network.{n}"]) for n, value in denoiser.network.state_dict().items())
+        assert torch.equal(value, averages["model"][name])
+    assert any(not torch.equal(value, state.network[n]) for n, value in denoiser.network.state_dict().items())
+    assert any(not torch.equal(value, averages["model"][n]) for n, value in averages["model-long"].items())
 
 
-def test_a_loss_that_is_no_number_ends_the_run_and_says_where(tmp_path: Path) -> None:
-    config = TrainConfig(**{**QUICK, "steps": 40, "learning_rate": 1e30, "warmup": 0, "clip": 0.0})
-    with pytest.raises(ValueError, match=r"the loss is (nan|inf) by step \d+: a lower learning rate"):
-        train(digits(), tmp_path, config, progress=False)
+def test_a_step_without_a_finite_gradient_changes_nothing_and_ten_in_a_row_end_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = _trainer(30)
+    trainer.step()
+    before = _weights(trainer)
+    losses = trainer.objective.losses
 
+    def spoilt(*args: Any, **kwargs: Any) -> Any:
+        return losses(*args, **kwargs)._replace(weight=torch.full((8,), math.nan))
 
-def test_only_networks_that_can_be_stored_are_stored() -> None:
-    with pytest.raises(TypeError, match="not Linear"):
-        run_module._unet(nn.Linear(1, 1))
+    with monkeypatch.context() as broken:
+        broken.setattr("noisepath.training.objective.Objective.losses", lambda self, *a, **k: spoilt(*a, **k))
+        for _ in range(9):
+            assert trainer.step().skipped
+    assert torch.equal(_weights(trainer), before) and trainer.skipped == 9
+    assert not trainer.step().skipped and not torch.equal(_weights(trainer), before)
+    with monkeypatch.context() as broken:
+        broken.setattr("noisepath.training.objective.Objective.losses", lambda self, *a, **k: spoilt(*a, **k))
+        for _ in range(9):
+            trainer.step()
+        with pytest.raises(Diverged, match=r"10 steps in a row, up to step 21, .* pictures shown: digit \d+, .* and 4 more"):
+            trainer.step()
 
 
 def test_the_room_knows_what_it_has() -> None:

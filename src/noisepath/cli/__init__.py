@@ -1,6 +1,7 @@
 """The ``noisepath`` command: ``options`` what can be said (no torch needed), ``commands`` and ``demo`` what is then done.
 
-A request that can't be met ends in one line on standard error and exit code 2; Ctrl-C ends with 130.
+A request that can't be met ends in one line on standard error and exit code 2; Ctrl-C ends with 130, SIGTERM with 143, and
+a run whose last checkpoint could not be written with 3.
 """
 
 from __future__ import annotations
@@ -14,16 +15,26 @@ __all__ = ["main"]
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command with ``args`` (the process's own if not given); the exit code is given back."""
     try:
-        from noisepath.cli.options import parse
+        from noisepath.cli.options import Doctor, parse
 
         command = parse(sys.argv[1:] if args is None else args)
+        if isinstance(command, Doctor):  # works where torch itself is broken
+            from noisepath.cli import doctor
+
+            doctor.run(command)
+            return 0
         from noisepath.cli import commands  # torch comes in here: --help and typing errors need not wait for it
 
         commands.run(command)
     except (ValueError, OSError) as error:
-        print(f"noisepath: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nnoisepath: stopped", file=sys.stderr)
-        return 130
+        print(f"noisepath: {printable(' '.join(str(error).split()))}", file=sys.stderr)
+        return int(getattr(error, "exit_code", 2))
+    except KeyboardInterrupt as stop:
+        print(f"\nnoisepath: {str(stop) or 'stopped'}", file=sys.stderr)
+        return 128 + int(getattr(stop, "signum", 2))
     return 0
+
+
+def printable(text: str) -> str:
+    """Text that any terminal takes: names of files can hold bytes that are no characters."""
+    return text.encode(sys.stderr.encoding or "utf-8", "backslashreplace").decode(sys.stderr.encoding or "utf-8")

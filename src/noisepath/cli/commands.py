@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING
 import torch
 
 import noisepath
-from noisepath import data, plots
-from noisepath.cli import demo
-from noisepath.cli.options import Command, Demo, Sample, Schedule, Train
+from noisepath import plots
+from noisepath.cli import data, demo, evaluate, train
+from noisepath.cli.options import Command, Data, Demo, Evaluate, Sample, Schedule, Train
 from noisepath.conditions import Condition
 from noisepath.data.decode import picture_size, read_picture
 from noisepath.errors import unknown
 from noisepath.guidance import classifier_free
 from noisepath.sampling import sample
-from noisepath.training import train
 from noisepath.training.checkpoint import load
 
 if TYPE_CHECKING:
@@ -33,11 +32,15 @@ def run(command: Command) -> None:
         case Demo():
             demo.run(command)
         case Train():
-            _train(command)
+            train.run(command, command.device or fastest_device())
         case Sample():
             _sample(command)
         case Schedule():
             _schedule(command)
+        case Data():
+            data.run(command)
+        case Evaluate():
+            evaluate.run(command, command.device or fastest_device())
 
 
 def fastest_device() -> str:
@@ -45,15 +48,6 @@ def fastest_device() -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
-def _train(command: Train) -> None:
-    dataset = data.digits() if command.data == "digits" else data.folder(command.data, command.picture_size)
-    classes = f" in {dataset.classes} classes" if dataset.classes else ""
-    print(f"{len(dataset)} pictures of {' x '.join(map(str, dataset.shape))}{classes}")
-    device = command.device or fastest_device()
-    train(dataset, command.out, command.config, device=device, progress=command.progress, overwrite=command.overwrite)
-    print(f"the model is in {command.out}; new pictures: noisepath sample {command.out}")
 
 
 def _sample(command: Sample) -> None:

@@ -20,7 +20,7 @@ from noisepath import plots
 from noisepath.cli.options import Demo
 from noisepath.conditions import Condition
 from noisepath.data import digits
-from noisepath.evaluation import DigitsJudge, Report
+from noisepath.evaluation import DigitsJudge, DigitsReport
 from noisepath.files import write_whole
 from noisepath.guidance import classifier_free
 from noisepath.sampling import sample, trajectory
@@ -94,7 +94,7 @@ def _draw_a_run(command: Demo, denoiser: Denoiser, guided: Denoise) -> None:
     plots.schedule_figure({"edm": denoiser.schedule}, command.out / "schedule.png", digits().pictures[:1])
 
 
-def _tell(out: Path, figures: dict[str, Any], reports: dict[str, Report]) -> None:
+def _tell(out: Path, figures: dict[str, Any], reports: dict[str, DigitsReport]) -> None:
     files = {
         "unguided.png": "new digits, a column for each",
         "guided.png": "the same with guidance",

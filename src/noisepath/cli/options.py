@@ -5,6 +5,7 @@ Options have the names that the Python functions' arguments have; a training run
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -14,11 +15,13 @@ import tyro
 from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Positional, arg, subcommand
 
 from noisepath import __version__
+from noisepath.data.config import DataConfig
 from noisepath.errors import unknown
 from noisepath.sampling import DEFAULTS
 from noisepath.training.config import TrainConfig
+from noisepath.training.record import read_toml
 
-__all__ = ["COMMANDS", "Command", "Demo", "Sample", "Schedule", "Train", "parse"]
+__all__ = ["COMMANDS", "Command", "Data", "Demo", "Doctor", "Evaluate", "Sample", "Schedule", "Train", "parse"]
 
 
 @dataclass(frozen=True)
@@ -39,32 +42,52 @@ class Demo:
     """Length of the training in optimizer steps; wins over minutes."""
 
 
+# A setting out of range is said in one line of ours, after the parser is done and not inside it.
 @dataclass(frozen=True)
-class _Said(TrainConfig):
-    """How the network is trained.  steps or minutes say for how long; the other settings have working defaults."""
+class _SaidOfTraining(TrainConfig):
+    """How the network is trained.  What is not said is chosen from the pictures and the machine."""
 
-    # a setting out of range is said in one line of ours, after the parser is done and not inside it
+    def __post_init__(self) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class _SaidOfData(DataConfig):
+    """The pictures, and how they are made alike."""
+
+    data: str = ""
+    """A folder or zip of pictures (with a folder for each class, or metadata.jsonl, or neither), or the word digits:
+    scikit-learn's handwritten digits, 8 x 8 pixels."""
+
     def __post_init__(self) -> None:
         pass
 
 
 @dataclass(frozen=True)
 class Train:
-    """Train a model on a folder of pictures, or on a folder of folders, one for each class."""
+    """Train a model on pictures, judge it, and leave everything in a run folder; or go on with a run that was stopped.
 
-    data: str
-    """The folder, or the word digits: scikit-learn's handwritten digits, 8 x 8 pixels."""
-    out: Path
-    """The run's folder: model, log, loss curve, sample grids."""
-    picture_size: tuple[int, int] | int | None = None
-    """Height and width that pictures are scaled and cut to (one number: both); the most common size if not given."""
+    noisepath train --data PICTURES is all that is needed.
+    """
+
+    out: Path | None = None
+    """The run's folder: plan, checkpoints, log, curves, samples, figures, index.html; runs/NAME-OF-THE-DATA if not given."""
+    resume: Annotated[Path | None, arg(metavar="RUN")] = None
+    """Go on with this run, with its own settings."""
+    config: Annotated[Path | None, arg(metavar="FILE")] = None
+    """Settings from a TOML file such as a run's run.toml; what is said beside it wins."""
     device: str | None = None
     """cpu, cuda, mps ...; the fastest there is if not given."""
     overwrite: bool = False
-    """Replace a model that the folder holds already."""
+    """Replace a run that the folder holds already."""
+    allow_data_change: bool = False
+    """Go on though the pictures are no longer those that the run began with."""
+    evaluate: bool = True
+    """Judge the model at the end, as noisepath evaluate does."""
     progress: bool = True
     """Show a live bar."""
-    config: Annotated[TrainConfig, arg(constructor=_Said)] = _Said()
+    pictures: Annotated[DataConfig, arg(constructor=_SaidOfData)] = _SaidOfData()
+    recipe: Annotated[TrainConfig, arg(constructor=_SaidOfTraining)] = _SaidOfTraining()
 
 
 @dataclass(frozen=True)
@@ -100,6 +123,41 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Evaluate:
+    """Judge a run's model by pictures that were held out of its training: figures with intervals, and pictures."""
+
+    run: Annotated[Positional[Path], arg(metavar="RUN")]
+    """The run's folder, as train made it."""
+    n: int | None = None
+    """How many samples; as many as there are training pictures, at most 1,000, if not given."""
+    guidance: tuple[float, ...] = ()
+    """Guidance scales, each judged by samples of its own; 1 and 2 if not given (1 of a model without classes)."""
+    features: str = "auto"
+    """What distances are taken in, beside the pixels: auto (a classifier trained on the run's classes), pixels (nothing
+    else), or a folder: another run's evaluation/classifier, or a Hugging Face vision model."""
+    solver: str = DEFAULTS.solver
+    """Solver by name (noisepath.SOLVERS)."""
+    steps: int | None = None
+    """How many steps the solver makes; 20 if not given."""
+    spacing: str = DEFAULTS.spacing
+    """Which noise levels the run visits, by name (noisepath.SPACINGS)."""
+    seed: int = 0
+    """Of the samples, and of all else that is random here."""
+    data: str | None = None
+    """Where the run's pictures are now, if not where they were."""
+    compare: Annotated[Path | None, arg(metavar="RUN-OR-REPORT")] = None
+    """Another run that was evaluated, or its report.json: what the figures differ by."""
+    out: Path | None = None
+    """Folder for report and pictures; RUN/evaluation if not given."""
+    batch_size: int = 256
+    """Pictures at once; changes nothing but memory and speed."""
+    device: str | None = None
+    """cpu, cuda, mps ...; the fastest there is if not given."""
+    progress: bool = True
+    """Show live bars."""
+
+
+@dataclass(frozen=True)
 class Schedule:
     """Draw noise schedules side by side: alpha_bar, log-SNR, betas, and a picture being destroyed."""
 
@@ -111,14 +169,53 @@ class Schedule:
     """A picture to destroy; a small landscape if not given."""
 
 
-Command = Demo | Train | Sample | Schedule
-COMMANDS: dict[str, type[Command]] = {"demo": Demo, "train": Train, "sample": Sample, "schedule": Schedule}
+@dataclass(frozen=True)
+class Doctor:
+    """Versions, devices, threads and a quick self-test of this machine, to paste into a bug report."""
+
+    json: bool = False
+    """Print JSON."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """Look at pictures before a run: counts, sizes, classes, duplicates, bad files, and a contact sheet."""
+
+    path: Annotated[Positional[str], arg(metavar="PATH")]
+    """A folder or zip of pictures, or the word digits."""
+    picture_size: tuple[int, int] | int | None = None
+    """Height and width that pictures are brought to (one number: both); the most common size if not given."""
+    resize: str = "cover"
+    """How a picture of another size is brought to it: cover (cut around the middle), contain (fill up), stretch."""
+    background: str = "white"
+    """What transparent pictures are set on, and contain fills up with: white or black."""
+    out: Path = Path("contact-sheet.png")
+    """The contact sheet to write: what a network will really see, with a row for each class."""
+    json: Path | None = None
+    """A file to write the report to as JSON as well."""
+    progress: bool = True
+    """Show a live bar."""
+
+
+Command = Demo | Train | Sample | Evaluate | Schedule | Data | Doctor
+COMMANDS: dict[str, type[Command]] = {
+    "demo": Demo,
+    "train": Train,
+    "sample": Sample,
+    "evaluate": Evaluate,
+    "schedule": Schedule,
+    "data": Data,
+    "doctor": Doctor,
+}
 
 _Parsed = (
     Annotated[Demo, subcommand("demo")]
     | Annotated[Train, subcommand("train")]
     | Annotated[Sample, subcommand("sample")]
+    | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[Schedule, subcommand("schedule")]
+    | Annotated[Data, subcommand("data")]
+    | Annotated[Doctor, subcommand("doctor")]
 )
 
 
@@ -129,14 +226,40 @@ def parse(args: Sequence[str]) -> Command:
         raise SystemExit(0)
     if args and not args[0].startswith("-") and args[0] not in COMMANDS:
         raise unknown("command", args[0], COMMANDS)
+    config = (OmitArgPrefixes, OmitSubcommandPrefixes)
+    if args and args[0] == "train":
+        default = _from_file(args[1:])
+        return _checked(tyro.cli(Train, args=list(args[1:]), prog="noisepath train", default=default, config=config), default)
     command: Command = tyro.cli(
         _Parsed,
         args=list(args) or ["--help"],
         prog="noisepath",
         description="Diffusion and flow models: train them, sample them, see what they do.",
-        config=(OmitArgPrefixes, OmitSubcommandPrefixes),
+        config=config,
     )
-    if isinstance(command, Train):
-        said = {field.name: getattr(command.config, field.name) for field in fields(TrainConfig)}
-        return replace(command, config=TrainConfig(**said))
     return command
+
+
+def _from_file(args: Sequence[str]) -> Train:
+    """The training command's defaults: those of the file that ``--config`` names, if it is there."""
+    scan = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    scan.add_argument("--config")
+    path = scan.parse_known_args([word for word in args if word not in ("-h", "--help")])[0].config
+    if path is None:
+        return Train()
+    told = read_toml(path)
+    source, recipe = _SaidOfData(**vars(told.data)), _SaidOfTraining(**vars(told.train))
+    return Train(config=Path(path), pictures=source, recipe=recipe)
+
+
+def _checked(command: Train, default: Train) -> Train:
+    """Settings out of range are errors now; so are those said beside ``--resume``, whose run has its own."""
+    if command.resume is not None:
+        pairs = ((command.pictures, default.pictures), (command.recipe, default.recipe))
+        said = [f.name for mine, its in pairs for f in fields(mine) if getattr(mine, f.name) != getattr(its, f.name)]
+        said += [name for name in ("out", "config", "overwrite") if getattr(command, name) != getattr(Train(), name)]
+        if other := [name for name in said if name != "data"]:
+            raise ValueError(f"--resume goes on with the run's own settings, so {', '.join(other)} can't be said beside it")
+    elif not command.pictures.data:
+        raise ValueError("train needs pictures: --data FOLDER, --data PICTURES.zip or --data digits (or a run to --resume)")
+    return replace(command, pictures=DataConfig(**vars(command.pictures)), recipe=TrainConfig(**vars(command.recipe)))

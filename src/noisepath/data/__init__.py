@@ -1,8 +1,15 @@
 """Pictures to learn from, whatever they lie in.
 
 config     DataConfig: which pictures, and how they are made alike (no torch needed)
-dataset    Dataset, digits, folder
 decode     one picture file -> an array
+source     a folder or a zip: what is there, and its bytes
+metadata   metadata.jsonl, line by line
+layout     which files are the pictures, and what each of them is
+dataset    Data: what a run asks of its pictures; Dataset: all in memory; splitting, order, changes
+memory     decoded pictures, shared by worker processes
+files      open_data(); Files: decoded when they are asked for
+stream     what a training step sees, and the ledger of bad pictures
+report     what there is to know of a data set before a run, and its contact sheet
 """
 
 from __future__ import annotations
@@ -12,11 +19,38 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from noisepath.data.config import DataConfig as DataConfig
+    from noisepath.data.dataset import Data as Data
     from noisepath.data.dataset import Dataset as Dataset
+    from noisepath.data.dataset import changed as changed
     from noisepath.data.dataset import digits as digits
     from noisepath.data.dataset import folder as folder
+    from noisepath.data.dataset import holdout_size as holdout_size
+    from noisepath.data.dataset import split as split
+    from noisepath.data.files import Files as Files
+    from noisepath.data.files import open_data as open_data
+    from noisepath.data.stream import Bad as Bad
+    from noisepath.data.stream import Batch as Batch
+    from noisepath.data.stream import Steps as Steps
+    from noisepath.data.stream import Stream as Stream
+    from noisepath.data.stream import show as show
 
-_HOME = {"DataConfig": "config", "Dataset": "dataset", "digits": "dataset", "folder": "dataset"}
+_HOME = {
+    "DataConfig": "config",
+    "Data": "dataset",
+    "Dataset": "dataset",
+    "changed": "dataset",
+    "digits": "dataset",
+    "folder": "dataset",
+    "holdout_size": "dataset",
+    "split": "dataset",
+    "Files": "files",
+    "open_data": "files",
+    "Bad": "stream",
+    "Batch": "stream",
+    "Steps": "stream",
+    "Stream": "stream",
+    "show": "stream",
+}
 __all__ = [*_HOME]
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from noisepath.errors import lookup
 
-__all__ = ["BACKGROUNDS", "RESIZES", "DataConfig"]
+__all__ = ["BACKGROUNDS", "MOST_PIXELS", "RESIZES", "DataConfig"]
 
 RESIZES = {
     "cover": "scale to cover the size, then cut around the middle",
@@ -14,6 +14,8 @@ RESIZES = {
     "stretch": "scale height and width each for itself",
 }
 BACKGROUNDS = {"white": 255, "black": 0}
+MOST_PIXELS = 64_000_000
+"""A picture that says it has more is refused before its pixels are looked at."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +40,12 @@ class DataConfig:
     def __post_init__(self) -> None:
         lookup(RESIZES, self.resize, "way to resize")
         lookup(BACKGROUNDS, self.background, "background")
-        sides = self.picture_size if isinstance(self.picture_size, tuple) else (self.picture_size or 1,) * 2
+        size = 1 if self.picture_size is None else self.picture_size
+        sides = size if isinstance(size, tuple) else (size, size)
         if len(sides) != 2 or any(isinstance(side, bool) or not isinstance(side, int) or side < 1 for side in sides):
             raise ValueError(f"picture_size must be a whole number >= 1, or height and width, but is {self.picture_size!r}")
+        if sides[0] * sides[1] > MOST_PIXELS:
+            raise ValueError(f"picture_size is at most {MOST_PIXELS:,} pixels, but is {sides[0]} x {sides[1]}")
         for name in ("holdout", "workers"):
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):

@@ -1,31 +1,88 @@
-"""Pictures to learn from: scikit-learn's digits, or a folder of pictures, with a folder for each class if there are any.
+"""Data: what a run asks of its pictures; ``Dataset``, which holds all of them in memory; splitting, order and changes.
 
-What leaves is a :class:`Dataset`: all pictures in memory, (N, C, H, W), one size, grey or colour, and their classes.  Which
-picture a run looks at as its n-th is a function of (seed, n) alone: each epoch is a new order of all of them.
+Which picture a run looks at as its n-th is a function of (seed, n) alone: each epoch is a new order of all of them.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from noisepath import noise
-from noisepath.data.decode import SUFFIXES, is_grey, picture_size, read_picture
+from noisepath.data.config import DataConfig
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Dataset", "digits", "folder", "order"]
+__all__ = ["Data", "Dataset", "changed", "digits", "folder", "holdout_size", "order", "shown", "split", "unit"]
+
+
+class Data(Protocol):
+    """Pictures of one shape, asked for by their index; what is named here is all that training and evaluation use."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of one picture."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes; () if the pictures have none."""
+
+    @property
+    def classes(self) -> int:
+        """How many classes there are."""
+
+    @property
+    def labels(self) -> Tensor | None:
+        """The class of each picture, int64 (N,)."""
+
+    @property
+    def mean(self) -> float:
+        """Mean of all values, in [-1, 1]."""
+
+    @property
+    def sigma_data(self) -> float:
+        """Standard deviation of all values, at least 0.01."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """What each picture is called: its file's name relative to the root, where it has one."""
+
+    @property
+    def captions(self) -> tuple[str, ...] | None:
+        """A text for each picture."""
+
+    @property
+    def attributes(self) -> tuple[dict[str, object], ...] | None:
+        """What else is known of each picture."""
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash that changes if the pictures, their labels or their form do."""
+
+    @property
+    def listing(self) -> dict[str, list[int]]:
+        """Name -> size and time of change (or check sum) of everything that was read."""
+
+    def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor | None]:
+        """Pictures float32 in [-1, 1], (B, C, H, W), and their labels; ValueError names a picture that can't be read."""
+
+    def subset(self, indices: Sequence[int]) -> Self:
+        """These pictures alone, in this order; shape, classes, mean and sigma_data stay those of the whole."""
+
+    def shown(self, seed: int, samples: Iterable[int]) -> list[int]:
+        """Which pictures a run with this seed looks at as its n-th, for each n of ``samples``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,8 +96,22 @@ class Dataset:
     pictures: Tensor
     labels: Tensor | None = None
     class_names: tuple[str, ...] = ()
+    names: Sequence[str] = ()
+    """What each picture is called; "picture 17" if not given."""
+    captions: tuple[str, ...] | None = None
+    attributes: tuple[dict[str, object], ...] | None = None
+    moments: tuple[float, float] | None = None
+    """Mean and standard deviation to go by in place of these pictures' own."""
 
     def __post_init__(self) -> None:
+        self._check()
+        if not self.names:
+            object.__setattr__(self, "names", tuple(f"picture {i}" for i in range(len(self.pictures))))
+        for name in ("names", "captions", "attributes"):
+            if (given := getattr(self, name)) is not None and len(given) != len(self.pictures):
+                raise ValueError(f"{name} must be one for each of {len(self.pictures)} pictures, but are {len(given)}")
+
+    def _check(self) -> None:
         pictures, labels = self.pictures, self.labels
         if pictures.ndim != 4 or 0 in pictures.shape:
             raise ValueError(f"pictures must be (N, C, H, W) with none of them 0, but their shape is {tuple(pictures.shape)}")
@@ -74,30 +145,77 @@ class Dataset:
         return len(self.class_names)
 
     @property
+    def mean(self) -> float:
+        """Mean of all values, in [-1, 1] units."""
+        return self._moments[0]
+
+    @property
     def sigma_data(self) -> float:
         """Standard deviation of all values, in [-1, 1] units; that of pictures which are all one value counts as 0.01."""
-        values = self.pictures[torch.linspace(0, len(self) - 1, min(len(self), 10_000)).long()]
-        return max(0.01, float(_unit(values).double().std(correction=0)))
+        return max(0.01, self._moments[1])
+
+    @cached_property
+    def _moments(self) -> tuple[float, float]:
+        if self.moments is not None:
+            return self.moments
+        values = unit(self.pictures[torch.linspace(0, len(self) - 1, min(len(self), 10_000)).long()]).double()
+        return float(values.mean()), float(values.std(correction=0))
+
+    @cached_property
+    def listing(self) -> dict[str, list[int]]:
+        """Name -> bytes and check sum of each picture."""
+        rows = self.pictures.contiguous().numpy()
+        return {name: [row.nbytes, zlib.crc32(row)] for name, row in zip(self.names, rows, strict=True)}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of the pictures and their labels."""
+        found = hashlib.sha256(repr((tuple(self.pictures.shape), str(self.pictures.dtype), self.class_names)).encode())
+        found.update(self.pictures.contiguous().numpy().data)
+        if self.labels is not None:
+            found.update(self.labels.contiguous().numpy().data)
+        return found.hexdigest()
 
     def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor | None]:
         """Pictures float32 in [-1, 1], (B, C, H, W), and their labels."""
         chosen = torch.as_tensor(indices, dtype=torch.int64)
-        return _unit(self.pictures[chosen]), None if self.labels is None else self.labels[chosen]
+        return unit(self.pictures[chosen]), None if self.labels is None else self.labels[chosen]
+
+    def subset(self, indices: Sequence[int]) -> Dataset:
+        """These pictures alone, in this order; mean and sigma_data stay those of the whole."""
+        chosen = torch.as_tensor(indices, dtype=torch.int64)
+        return replace(
+            self,
+            pictures=self.pictures[chosen],
+            labels=None if self.labels is None else self.labels[chosen],
+            names=tuple(self.names[i] for i in indices),
+            captions=None if self.captions is None else tuple(self.captions[i] for i in indices),
+            attributes=None if self.attributes is None else tuple(self.attributes[i] for i in indices),
+            moments=self._moments,
+        )
 
     def shown(self, seed: int, samples: Iterable[int]) -> list[int]:
         """Which pictures a run with this seed looks at as its n-th, for each n of ``samples``."""
-        return [int(order(seed, n // len(self), len(self))[n % len(self)]) for n in samples]
+        return shown(len(self), seed, samples)
+
+
+def shown(count: int, seed: int, samples: Iterable[int]) -> list[int]:
+    """Which of ``count`` pictures a run looks at as its n-th: each epoch goes once through all, in an order of its own."""
+    return [int(order(seed, n // count, count)[n % count]) for n in samples]
 
 
 @lru_cache(maxsize=4)
 def order(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
     """The order in which an epoch goes through ``count`` pictures: a permutation that depends on the arguments alone."""
-    generator = torch.Generator().manual_seed(noise.key(seed, epoch, "order") >> 1)
-    permutation: NDArray[np.int64] = torch.randperm(count, generator=generator).numpy()
+    return _permutation(noise.key(seed, epoch, "order"), count)
+
+
+def _permutation(key: int, count: int) -> NDArray[np.int64]:
+    permutation: NDArray[np.int64] = torch.randperm(count, generator=torch.Generator().manual_seed(key >> 1)).numpy()
     return permutation
 
 
-def _unit(pictures: Tensor) -> Tensor:
+def unit(pictures: Tensor) -> Tensor:
     """float32 in [-1, 1]."""
     return pictures.float() / 127.5 - 1 if pictures.dtype == torch.uint8 else pictures
 
@@ -111,11 +229,12 @@ def digits() -> Dataset:
         torch.tensor(data.images / 8 - 1, dtype=torch.float32)[:, None],
         torch.tensor(data.target, dtype=torch.int64),
         tuple(str(name) for name in data.target_names),
+        tuple(f"digit {i}" for i in range(len(data.target))),
     )
 
 
 def folder(path: str | os.PathLike[str], size: int | tuple[int, int] | None = None) -> Dataset:
-    """A folder of pictures (PNG, JPEG, WEBP, BMP, GIF, TIFF), or a folder of folders, one for each class.
+    """A folder of pictures (PNG, JPEG, WEBP, BMP, GIF, TIFF), or a folder of folders, one for each class; all in memory.
 
     Pictures are turned upright (EXIF), set on white where they are transparent, scaled to cover ``size`` (height, width, or
     one number for both; default: the most common size among them) and cut to it around their middle.  All grey ones give
@@ -125,58 +244,47 @@ def folder(path: str | os.PathLike[str], size: int | tuple[int, int] | None = No
         FileNotFoundError: there is no such folder.
         ValueError: no pictures in it, or pictures beside class folders, or one that can't be read (it is named).
     """
-    names, files = _find(Path(path))
-    paths = [file for _, file in files]
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        height, width = _wanted(size) or _most_common(pool.map(picture_size, paths))
-        grey = all(pool.map(is_grey, paths))
-        arrays = list(pool.map(lambda file: read_picture(file, height, width, grey), paths))
-    labels = torch.tensor([label for label, _ in files], dtype=torch.int64) if names else None
-    return Dataset(_stack(arrays), labels, names)
+    from noisepath.data.files import load_folder
+
+    return load_folder(path, size)
 
 
-def _find(root: Path) -> tuple[tuple[str, ...], list[tuple[int, Path]]]:
-    """Class names, and (label, file) of every picture; all in the order of their names."""
-    if not root.is_dir():
-        raise FileNotFoundError(f"there is no folder {str(root)!r}" + (": it is a file" if root.is_file() else ""))
-    entries = sorted(entry for entry in root.iterdir() if not entry.name.startswith("."))
-    loose = [entry for entry in entries if entry.is_file() and entry.suffix.lower() in SUFFIXES]
-    classes = {entry.name: found for entry in entries if entry.is_dir() and (found := _pictures_below(entry))}
-    if loose and classes:
-        raise ValueError(
-            f"{str(root)!r} holds pictures ({loose[0].name} ...) beside folders of pictures ({next(iter(classes))} ...): "
-            "put each picture into a class folder, or all into one folder"
-        )
-    if loose:
-        return (), [(0, file) for file in loose]
-    if not classes:
-        raise ValueError(f"no pictures in {str(root)!r}: looked for {', '.join(sorted(SUFFIXES))} there and in its folders")
-    return tuple(classes), [(label, file) for label, found in enumerate(classes.values()) for file in found]
+def split(data: Data, holdout: int, seed: int) -> tuple[Data, Data | None]:
+    """What to train on, and ``holdout`` pictures to measure with (None for 0), each in its original order.
+
+    Which ones is a function of (seed, number of pictures) alone.
+    """
+    if not 0 <= holdout < len(data):
+        raise ValueError(f"holdout must be 0 .. {len(data) - 1}, so that pictures are left to train on, but is {holdout}")
+    if not holdout:
+        return data, None
+    permutation = _permutation(noise.key(seed, "holdout"), len(data))
+    out, kept = np.sort(permutation[:holdout]), np.sort(permutation[holdout:])
+    return data.subset(kept.tolist()), data.subset(out.tolist())
 
 
-def _pictures_below(root: Path) -> list[Path]:
-    inside = (path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    return sorted(path for path in inside if not any(part.startswith(".") for part in path.relative_to(root).parts))
+def holdout_size(config: DataConfig, count: int) -> int:
+    """How many of ``count`` pictures are held out: what is configured, or a twentieth, at most 1,000, of 200 or more."""
+    if config.holdout is None:
+        return min(1000, count // 20) if count >= 200 else 0
+    if config.holdout >= count:
+        raise ValueError(f"holdout is {config.holdout}, but there are {count} pictures, and some must be left to train on")
+    return config.holdout
 
 
-def _wanted(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
-    if size is None:
-        return None
-    pair = (size, size) if isinstance(size, int) else tuple(size)
-    if len(pair) != 2 or not all(isinstance(side, int) and side >= 1 for side in pair):
-        raise ValueError(f"size must be a whole number >= 1, or (height, width), but is {size!r}")
-    return pair[0], pair[1]
+def changed(old: Mapping[str, Sequence[int]], new: Mapping[str, Sequence[int]]) -> str | None:
+    """What is different between two listings, in one line: "+3 added (a.png ...), -1 removed (b.png)"; None if nothing."""
+    both = old.keys() & new.keys()
+    kinds = {
+        "+{} added": [name for name in new if name not in old],
+        "-{} removed": [name for name in old if name not in new],
+        "~{} changed": [name for name in new if name in both and list(old[name]) != list(new[name])],
+    }
+    said = [f"{kind.format(len(names))} ({_few(names)})" for kind, names in kinds.items() if names]
+    return ", ".join(said) or None
 
 
-def _most_common(sizes: Iterable[tuple[int, int]]) -> tuple[int, int]:
-    """The most common (height, width); of several the largest."""
-    counts = Counter(sizes)
-    return max(counts, key=lambda size: (counts[size], size[0] * size[1], size))
+def _few(names: list[str], most: int = 3) -> str:
+    from noisepath.data.source import readable
 
-
-def _stack(arrays: list[NDArray[Any]]) -> Tensor:
-    """(H, W, C) each, uint8, or float32 in 0 .. 255 where a picture has more than 8 bits -> (N, C, H, W)."""
-    if all(array.dtype == np.uint8 for array in arrays):
-        return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).contiguous()
-    stacked = np.stack([array.astype(np.float32) for array in arrays])
-    return (torch.from_numpy(stacked).permute(0, 3, 1, 2).contiguous() / 127.5 - 1).clamp(-1, 1)
+    return ", ".join(readable(name) for name in names[:most]) + " ..." * (len(names) > most)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["Attention", "Downsample", "ResidualBlock", "Upsample", "group_norm", "zero"]
+__all__ = ["Attention", "Downsample", "Enter", "Leave", "ResidualBlock", "Upsample", "group_norm", "zero"]
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -30,6 +30,43 @@ def group_norm(channels: int, groups: int) -> nn.GroupNorm:
     """Group norm for any number of channels: the largest group count up to ``groups`` that divides it."""
     count = next(n for n in range(min(groups, channels), 0, -1) if channels % n == 0)
     return nn.GroupNorm(count, channels)
+
+
+class Enter(nn.Module):
+    """Into the network: squares of ``fold`` x ``fold`` pixels become channels of one place, then a 3x3 convolution."""
+
+    def __init__(self, inputs: int, outputs: int, fold: int) -> None:
+        super().__init__()
+        self.fold = fold
+        self.conv = nn.Conv2d(inputs * fold**2, outputs, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (B, inputs, H, W), both multiples of fold -> (B, outputs, H / fold, W / fold)."""
+        out: Tensor = self.conv(F.pixel_unshuffle(x, self.fold) if self.fold > 1 else x)
+        return out
+
+
+class Leave(nn.Module):
+    """Out of the network: norm, SiLU, 3x3 convolution; a folded picture is unfolded to some channels first.
+
+    Places that were folded are each computed for themselves, which would show as a grid: so the last convolution runs over
+    the pixels, and looks at the picture that entered beside what the network says.
+    """
+
+    def __init__(self, inputs: int, outputs: int, groups: int, fold: int, seen: int, unfolded: int = 8) -> None:
+        super().__init__()
+        self.fold = fold
+        self.norm = group_norm(inputs, groups)
+        self.unfold = nn.Conv2d(inputs, unfolded * fold**2, 3, padding=1) if fold > 1 else None
+        self.conv = zero(nn.Conv2d(inputs if fold == 1 else unfolded + seen, outputs, 3, padding=1))
+
+    def forward(self, h: Tensor, x: Tensor) -> Tensor:
+        """h: (B, inputs, H / fold, W / fold), x: (B, seen, H, W), what entered -> (B, outputs, H, W)."""
+        h = F.silu(self.norm(h))
+        if self.unfold is not None:
+            h = torch.cat([F.silu(F.pixel_shuffle(self.unfold(h), self.fold)), x], dim=1)
+        out: Tensor = self.conv(h)
+        return out
 
 
 class ResidualBlock(nn.Module):

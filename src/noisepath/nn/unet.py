@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from noisepath.embedding import get_timestep_embedding
-from noisepath.nn.blocks import Attention, Downsample, ResidualBlock, Upsample, group_norm, zero
+from noisepath.nn.blocks import Attention, Downsample, Enter, Leave, ResidualBlock, Upsample
 from noisepath.nn.config import UNetConfig
 
 __all__ = ["UNet"]
@@ -49,7 +49,7 @@ class UNet(nn.Module):
             nn.Linear(config.embedding, config.embedding), nn.SiLU(), nn.Linear(config.embedding, config.embedding)
         )
         self.embed_label = nn.Embedding(config.classes + 1, config.embedding) if config.classes else None
-        self.enter = nn.Conv2d(config.in_channels, widths[0], 3, padding=1)
+        self.enter = Enter(config.in_channels, widths[0], config.fold)
         self.down = nn.ModuleList(
             nn.ModuleList(_Stage(width, width, config, has[level]) for _ in range(blocks)) for level, width in enumerate(widths)
         )
@@ -62,11 +62,7 @@ class UNet(nn.Module):
             for level, width in enumerate(widths)
         )
         self.grow = nn.ModuleList(Upsample(b, a) for a, b in pairwise(widths))
-        self.leave = nn.Sequential(
-            group_norm(widths[0], config.groups),
-            nn.SiLU(),
-            zero(nn.Conv2d(widths[0], config.out_channels, 3, padding=1)),
-        )
+        self.leave = Leave(widths[0], config.out_channels, config.groups, config.fold, config.in_channels)
 
     def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
         """The prediction for noisy pictures.
@@ -81,7 +77,8 @@ class UNet(nn.Module):
         """
         e = self._embed(x, t, label)
         height, width = x.shape[-2:]
-        x = self.enter(_pad(x, 2 ** len(self.shrink)))
+        seen = _pad(x, self.config.fold * 2 ** len(self.shrink))
+        x = self.enter(seen)
         kept: list[Tensor] = []
         for level in range(len(self.down)):
             x = self.shrink[level - 1](x) if level else x
@@ -94,7 +91,7 @@ class UNet(nn.Module):
             for stage in _stages(self.up[level]):
                 x = stage(torch.cat([x, kept.pop()], dim=1), e)
             x = self.grow[level - 1](x) if level else x
-        out: Tensor = self.leave(x)
+        out: Tensor = self.leave(x, seen)
         return _crop(out, height, width)
 
     def _embed(self, x: Tensor, t: Tensor, label: Tensor | None) -> Tensor:

@@ -1,12 +1,17 @@
-"""Training: from a data set to a run folder and a denoiser.
+"""Training: from pictures to a run folder and a denoiser.
 
-config       TrainConfig: every number of a run (no torch needed)
+config       TrainConfig: every number of the recipe (no torch needed)
+record       RunConfig: all that a run does, as TOML (no torch needed)
+plan         what is chosen from data and machine, and why
 weighting    how much each noise level counts
 objective    what a step minimises
-ema          the moving average of the weights
+ema          the moving averages of the weights
+processes    one process, or several through accelerate
 trainer      the step
-run          train(): the loop, bar, log, grids
-checkpoint   the run folder; load()
+loop         the steps, log, checkpoints, pictures on the way
+signals, lock    ending politely; one process at a time in a folder
+run          train(), resume()
+checkpoint   what is kept on disk; load()
 """
 
 from __future__ import annotations
@@ -19,12 +24,18 @@ if TYPE_CHECKING:
     from noisepath.training.config import TrainConfig as TrainConfig
     from noisepath.training.ema import EMA as EMA
     from noisepath.training.objective import Objective as Objective
+    from noisepath.training.record import RunConfig as RunConfig
+    from noisepath.training.record import read_run as read_run
+    from noisepath.training.run import resume as resume
     from noisepath.training.run import train as train
     from noisepath.training.trainer import Trainer as Trainer
     from noisepath.training.weighting import WEIGHTINGS as WEIGHTINGS
 
 _HOME = {
     "EMA": "ema",
+    "RunConfig": "record",
+    "read_run": "record",
+    "resume": "run",
     "Objective": "objective",
     "TrainConfig": "config",
     "Trainer": "trainer",

@@ -1,16 +1,24 @@
-"""A model on disk: the run folder that training writes and :func:`load` reads.
+"""What a run keeps on disk, and :func:`load`.
 
-    RUN/model.safetensors   the averaged weights
-    RUN/config.json         what else a model must remember: network, schedule, prediction, classes, shape
-    RUN/state.safetensors   what a run needs to go on: raw weights, average, optimizer; its JSON is in the file's metadata
+    RUN/checkpoints/step-000120/    the newest two (or more); each is a *model folder* and holds what the run needs to go on
+        config.json                 what a model must remember beside its weights: network, schedule, prediction, classes
+        model.safetensors           the averaged weights: what is sampled from
+        model-long.safetensors      the same with the longer average
+        network.safetensors         the raw weights
+        optimizer.safetensors       AdamW's averages
+        state.json                  plain values: steps done, losses since the last line of the log, bad pictures, ...
+        manifest.json               sizes and SHA-256 of all these
+    RUN/snapshots/step-000030/      model folders of 1/16, 1/8, 1/4 and 1/2 of the run
 
-Each file is written whole (:mod:`noisepath.files`).  Nothing is ever unpickled.
+A folder is written under a temporary name and renamed when all of it is on disk; only then older ones go.  Nothing is ever
+unpickled, and no file is read whose bytes are not those that were written.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,17 +26,21 @@ from typing import TYPE_CHECKING, Any
 
 from noisepath import __version__
 from noisepath._lazy import torch
-from noisepath.files import write_whole
+from noisepath.files import MANIFEST, remove_folder, verify, write_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from noisepath.denoiser import Denoiser
 
-__all__ = ["ModelInfo", "load", "read_state", "save_model", "save_state"]
+__all__ = ["Found", "ModelInfo", "State", "load", "newest", "read_state", "save_checkpoint", "save_snapshot", "steps_of"]
 
-_FORMAT = "noisepath model 1"
-_CONFIG, _MODEL, _STATE = "config.json", "model.safetensors", "state.safetensors"
+CHECKPOINTS, SNAPSHOTS = "checkpoints", "snapshots"
+AVERAGES = ("model", "model-long")
+KEEP = 2
+_FORMAT = "noisepath model 2"
+_CONFIG, _STATE = "config.json", "state.json"
+_HEADER_LIMIT = 10 * 2**20
 
 
 @dataclass(frozen=True)
@@ -45,43 +57,128 @@ class ModelInfo:
     """(C, H, W) of one picture."""
     class_names: tuple[str, ...] = ()
     data_range: tuple[float, float] = (-1.0, 1.0)
+    mean: float = 0.0
+    """Mean of the data, in [-1, 1]."""
     steps: int = 0
     """Optimizer steps made."""
     training: dict[str, Any] | None = None
     """``TrainConfig.to_dict()`` of the run that made it."""
 
 
-def save_model(run: str | os.PathLike[str], weights: Mapping[str, Tensor], info: ModelInfo) -> None:
-    """Write (or replace) the model of a run folder, which is made if need be."""
-    from safetensors.torch import save
+@dataclass(frozen=True)
+class State:
+    """What a run needs to go on, beside the averages."""
 
-    folder = Path(run)
-    with write_whole(folder / _MODEL) as part:
-        part.write_bytes(save(_stored(weights), metadata={"format": _FORMAT}))
-    told = {"format": _FORMAT, "noisepath": __version__, **vars(info)}
-    with write_whole(folder / _CONFIG) as part:
-        part.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    network: Mapping[str, Tensor]
+    optimizer: Mapping[str, Tensor]
+    values: Mapping[str, Any]
 
 
-def load(run: str | os.PathLike[str], device: str = "cpu") -> Denoiser:
-    """The model of a run folder as a denoiser, on ``device``.
+def save_checkpoint(
+    run: Path,
+    step: int,
+    averages: Mapping[str, Mapping[str, Tensor]],
+    info: ModelInfo,
+    state: State,
+    identity: str,
+    keep: int = KEEP,
+) -> Path:
+    """Write ``checkpoints/step-...``, then remove the oldest of this run beyond ``keep``; a folder of that step is replaced.
 
-    ``denoiser.info`` holds shape, class_names, classes, data_range, steps; ``denoiser.null`` is the condition "no class"
-    of a class-conditional model, whose condition is ``Condition(label=...)`` with labels 0 .. classes - 1.
+    Raises:
+        OSError: it could not be written; what was there before is untouched.
+    """
+    folder = run / CHECKPOINTS / _name(step)
+    if folder.exists():
+        remove_folder(folder)  # a damaged one, or it would have been gone on from
+    with write_folder(folder, run=identity) as part:
+        _write_model(part, averages, info)
+        _write_tensors(part / "network.safetensors", state.network)
+        _write_tensors(part / "optimizer.safetensors", state.optimizer)
+        (part / _STATE).write_text(json.dumps(dict(state.values)) + "\n", encoding="utf-8")
+    for old in [step for step in steps_of(run / CHECKPOINTS) if _is_of(run / CHECKPOINTS / _name(step), identity)][:-keep]:
+        remove_folder(run / CHECKPOINTS / _name(old))
+    return folder
+
+
+def save_snapshot(run: Path, step: int, averages: Mapping[str, Mapping[str, Tensor]], info: ModelInfo, identity: str) -> Path:
+    """Write ``snapshots/step-...``, unless it is there already, whole."""
+    folder = run / SNAPSHOTS / _name(step)
+    if folder.exists():
+        try:
+            verify(folder)
+            return folder
+        except ValueError:
+            remove_folder(folder)
+    with write_folder(folder, run=identity) as part:
+        _write_model(part, averages, info)
+    return folder
+
+
+@dataclass(frozen=True)
+class Found:
+    """The newest whole checkpoint of a run; ``passed_over`` says why newer ones were not taken."""
+
+    folder: Path
+    step: int
+    passed_over: tuple[str, ...] = ()
+
+
+def newest(run: str | os.PathLike[str], identity: str | None = None) -> Found:
+    """The newest checkpoint that verifies; if ``identity`` is given, one of that very run.
+
+    Raises:
+        FileNotFoundError: there is none at all.
+        ValueError: there are some, but each is damaged or of another run; all are named.
+    """
+    root = Path(run) / CHECKPOINTS
+    passed: list[str] = []
+    for step in reversed(steps_of(root)):
+        try:
+            told = verify(root / _name(step))
+            if identity is None or told.get("run") == identity:
+                return Found(root / _name(step), step, tuple(passed))
+            passed.append(f"{str(root / _name(step))!r} belongs to another run")
+        except ValueError as error:
+            passed.append(str(error))
+    if passed:
+        raise ValueError(f"no checkpoint in {str(root)!r} can be used: {'; '.join(passed)}")
+    raise FileNotFoundError(f"{str(Path(run))!r} holds no checkpoint")
+
+
+def steps_of(root: Path) -> list[int]:
+    """The steps of the folders ``step-...`` in ``root``, rising."""
+    if not root.is_dir():
+        return []
+    return sorted(
+        int(found[1]) for path in root.iterdir() if (found := re.fullmatch(r"step-(\d+)", path.name)) and path.is_dir()
+    )
+
+
+def load(run: str | os.PathLike[str], device: str = "cpu", average: str = "model") -> Denoiser:
+    """The model of a run folder (its newest whole checkpoint), or of one checkpoint or snapshot, as a denoiser on ``device``.
+
+    ``average`` is "model", or "model-long" for the longer moving average.  ``denoiser.info`` holds shape, class_names,
+    classes, data_range, steps; ``denoiser.null`` is the condition "no class" of a class-conditional model, whose condition
+    is ``Condition(label=...)`` with labels 0 .. classes - 1.
 
     Raises:
         FileNotFoundError: no such folder, or no model in it.
-        ValueError: a folder or file that is not a noisepath model, or one whose weights don't fit its configuration.
+        ValueError: a folder or file that is not a noisepath model, a damaged one, or weights that don't fit their
+            configuration.
     """
     from noisepath import schedules
     from noisepath.denoiser import Condition, Denoiser
+    from noisepath.errors import unknown
     from noisepath.nn.config import UNetConfig
     from noisepath.nn.unet import UNet
 
-    folder = Path(run)
+    if average not in AVERAGES:
+        raise unknown("average", average, AVERAGES)
+    folder = _model_folder(Path(run))
     info = _read_info(folder)
     network = UNet(UNetConfig.from_dict(info.network))
-    _fill(network, _read_tensors(folder / _MODEL)[0], folder / _MODEL)
+    _fill(network, _read_tensors(folder / f"{average}.safetensors"), folder / f"{average}.safetensors")
     classes = len(info.class_names)
     return Denoiser(
         network.eval().requires_grad_(False).to(device),
@@ -93,38 +190,58 @@ def load(run: str | os.PathLike[str], device: str = "cpu") -> Denoiser:
     )
 
 
-def save_state(run: str | os.PathLike[str], tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-    """Write what a run needs to go on, as one file: tensors, and plain values as JSON in its metadata."""
+def read_state(folder: Path) -> tuple[dict[str, dict[str, Tensor]], State]:
+    """Averages and state of a checkpoint that :func:`newest` found."""
+    averages = {name: _read_tensors(folder / f"{name}.safetensors") for name in AVERAGES}
+    values = json.loads((folder / _STATE).read_text(encoding="utf-8"))
+    network, optimizer = (_read_tensors(folder / f"{name}.safetensors") for name in ("network", "optimizer"))
+    return averages, State(network, optimizer, values)
+
+
+def _name(step: int) -> str:
+    return f"step-{step:06d}"
+
+
+def _is_of(folder: Path, identity: str) -> bool:
+    """Whether a checkpoint says that it is of this run; one that says nothing readable is left alone."""
+    try:
+        return bool(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["run"] == identity)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _write_model(part: Path, averages: Mapping[str, Mapping[str, Tensor]], info: ModelInfo) -> None:
+    for name, weights in averages.items():
+        _write_tensors(part / f"{name}.safetensors", weights)
+    told = {"format": _FORMAT, "noisepath": __version__, **vars(info)}
+    (part / _CONFIG).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+
+
+def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Each on the CPU, contiguous, with memory of its own."""
     from safetensors.torch import save
 
-    with write_whole(Path(run) / _STATE) as part:
-        part.write_bytes(save(_stored(tensors), metadata={"format": _FORMAT, "state": json.dumps(values)}))
+    plain = {name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
+    path.write_bytes(save(plain, metadata={"format": _FORMAT}))
 
 
-def read_state(run: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The inverse of :func:`save_state`."""
-    path = Path(run) / _STATE
-    tensors, metadata = _read_tensors(path)
-    try:
-        return tensors, dict(json.loads(metadata["state"]))
-    except (KeyError, ValueError) as error:
-        raise ValueError(f"{str(path)!r} is not the state of a noisepath run") from error
-
-
-def _stored(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """On the CPU, contiguous, each with memory of its own."""
-    return {name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
+def _model_folder(folder: Path) -> Path:
+    """The folder itself if it is a model's, or its newest whole checkpoint."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no run folder {str(folder)!r}" + (": it is a file" if folder.is_file() else ""))
+    if steps_of(folder / CHECKPOINTS):
+        return newest(folder).folder
+    if not (folder / _CONFIG).is_file():
+        raise FileNotFoundError(f"{str(folder)!r} holds no model: there are neither checkpoints nor a {_CONFIG} in it")
+    verify(folder)
+    return folder
 
 
 def _read_info(folder: Path) -> ModelInfo:
-    if not folder.is_dir():
-        raise FileNotFoundError(f"there is no run folder {str(folder)!r}" + (": it is a file" if folder.is_file() else ""))
     path = folder / _CONFIG
-    if not path.is_file():
-        raise FileNotFoundError(f"{str(folder)!r} holds no model: there is no {_CONFIG} in it")
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise ValueError(f"{str(path)!r} is not JSON: {error}") from error
     if not isinstance(told, dict) or told.pop("format", None) != _FORMAT:
         raise ValueError(f"{str(path)!r} does not describe a noisepath model (its format is not {_FORMAT!r})")
@@ -136,16 +253,25 @@ def _read_info(folder: Path) -> ModelInfo:
         raise ValueError(f"{str(path)!r} lacks a setting, or has one too many: {error}") from error
 
 
-def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _read_tensors(path: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
         raise FileNotFoundError(f"there is no {str(path)!r}")
+    _refuse_huge_header(path)
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(f"{str(path)!r} is damaged or no safetensors file: {error}") from error
+
+
+def _refuse_huge_header(path: Path) -> None:
+    """A header of hundreds of thousands of names costs seconds and gigabytes to read; no model of ours has one."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    if length > _HEADER_LIMIT:
+        raise ValueError(f"{str(path)!r} is damaged or hostile: its header would have {length} bytes")
 
 
 def _fill(network: torch.nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:

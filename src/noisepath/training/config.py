@@ -2,7 +2,8 @@
 
 The command line, the documentation and the tests read their defaults from here.  The defaults are a recipe for few
 minutes on a CPU that holds for other data too: EDM preconditioning on log-normal noise levels, AdamW at a high rate with
-warm-up and decay to 0, a short moving average tied to the run's length (see ``ema_length``).
+warm-up and decay to 0, a short moving average tied to the run's length (see ``ema_lengths``).  What depends on the data
+and the machine is "auto" or ``None`` here and is chosen, with its reason, by :mod:`noisepath.training.plan`.
 """
 
 from __future__ import annotations
@@ -13,16 +14,18 @@ from typing import Any, Self
 
 from noisepath.errors import unknown
 
-__all__ = ["TrainConfig"]
+__all__ = ["PRECISIONS", "TrainConfig"]
+
+PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How a network is trained.  ``steps`` or ``minutes`` says for how long; the other fields have working defaults."""
+    """How a network is trained.  Everything has a working default; what is not said is chosen from data and machine."""
 
     steps: int | None = None
     """Length of the run in optimizer steps; wins over ``minutes``."""
-    minutes: float = 3.0
+    minutes: float | None = None
     """Length of the run in minutes, turned into steps by measuring once at the start and fixed from there on."""
     batch_size: int = 64
     """Pictures per optimizer step."""
@@ -32,7 +35,9 @@ class TrainConfig:
     """Every draw of the run is a hash of (seed, step, picture, purpose)."""
 
     size: str = "auto"
-    """U-Net size by name: tiny, small, base (``noisepath.nn.SIZES``); auto: tiny up to 16 pixels, small beyond."""
+    """U-Net size by name (``noisepath.nn.SIZES``); auto: by the pictures and the machine."""
+    fold: int | None = None
+    """Side of the squares of pixels that the network sees as one place with more channels; 1: none."""
     channels: tuple[int, ...] | None = None
     """Width at each resolution, full size first; the size's own if not given."""
     blocks: int | None = None
@@ -57,8 +62,8 @@ class TrainConfig:
     weighting_options: dict[str, int | float] = field(default_factory=dict)
     """The weighting's own settings, such as ``gamma`` or ``bias``."""
 
-    learning_rate: float = 3e-3
-    """Highest learning rate of the run."""
+    learning_rate: float | None = None
+    """Highest learning rate of the run; by the size of the network if not given."""
     warmup: int = 100
     """Steps over which the rate rises linearly from 0 (at most a tenth of the run)."""
     decay: float = 0.6
@@ -69,19 +74,20 @@ class TrainConfig:
     """AdamW's weight decay."""
     clip: float = 1.0
     """Largest gradient norm; a longer gradient is scaled down to it.  0: no clipping."""
-    ema_length: float = 0.05
-    """Width of the moving average of the weights as a share of the steps made so far (power-function profile)."""
+    ema_lengths: tuple[float, float] = (0.05, 0.1)
+    """Widths of the two moving averages of the weights, as shares of the steps made so far (power-function profile).  The
+    first is the model; from both together averages of other lengths can be made later."""
     drop_condition: float = 0.1
     """Share of the pictures whose class is hidden from the network, which is what guidance needs later."""
 
-    precision: str = "float32"
-    """float32, or bfloat16: the network computes in half precision, which is faster where the processor has it."""
+    precision: str = "auto"
+    """float32, or bfloat16: the network computes in half precision; auto: the faster of the two, measured at the start."""
     log_every: int = 10
     """Steps between two lines of the log."""
     sample_every: int = 0
-    """Steps between two grids of samples; 0: one at the end only."""
+    """Steps between two grids of samples; 0: at 1/16, 1/8, 1/4 and 1/2 of the run and at its end."""
     save_every: int = 0
-    """Steps between two checkpoints; 0: one at the end only."""
+    """Steps between two checkpoints; 0: one about every five minutes."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -100,14 +106,17 @@ class TrainConfig:
         _positive_int(self, "batch_size", "accumulate", "log_every")
         if self.steps is not None:
             _positive_int(self, "steps")
-        if not (math.isfinite(self.minutes) and self.minutes > 0):
+        if self.minutes is not None and not (math.isfinite(self.minutes) and self.minutes > 0):
             raise ValueError(f"minutes must be a positive number, but is {self.minutes}")
         for name in ("warmup", "sample_every", "save_every"):
             if not isinstance(value := getattr(self, name), int) or value < 0:
                 raise ValueError(f"{name} must be a whole number >= 0, but is {value!r}")
-        for name in ("learning_rate", "ema_length"):
-            if not 0.0 < (value := getattr(self, name)) < math.inf:
-                raise ValueError(f"{name} must be positive, but is {value}")
+        if self.fold is not None:
+            _positive_int(self, "fold")
+        if self.learning_rate is not None and not 0.0 < self.learning_rate < math.inf:
+            raise ValueError(f"learning_rate must be positive, but is {self.learning_rate}")
+        if len(self.ema_lengths) != 2 or not all(0.0 < length < math.inf for length in self.ema_lengths):
+            raise ValueError(f"ema_lengths must be two positive shares of the run, but are {self.ema_lengths}")
         for name in ("dropout", "drop_condition"):
             if not 0.0 <= (value := getattr(self, name)) < 1.0:
                 raise ValueError(f"{name} is a share in [0, 1), but is {value}")
@@ -116,8 +125,8 @@ class TrainConfig:
         for name in ("clip", "weight_decay"):
             if not 0.0 <= (value := getattr(self, name)) < math.inf:
                 raise ValueError(f"{name} must be a finite number >= 0, but is {value}")
-        if self.precision not in ("float32", "bfloat16"):
-            raise unknown("precision", self.precision, ("float32", "bfloat16"))
+        if self.precision not in PRECISIONS:
+            raise unknown("precision", self.precision, PRECISIONS)
         if self.batch_size < self.accumulate:
             raise ValueError(f"a batch of {self.batch_size} can't be computed in {self.accumulate} parts")
 

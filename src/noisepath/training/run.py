@@ -1,251 +1,339 @@
-"""A whole training run, from a data set to a run folder and a denoiser.
+"""A whole training run, from pictures to a run folder and a denoiser; and going on with one that was stopped.
 
-RUN/model.safetensors, config.json     the model (see :mod:`noisepath.training.checkpoint`)
-RUN/state.safetensors                  what the run needs to go on
-RUN/log.jsonl                          one line each ``log_every`` steps: step, loss, rate, pictures_per_s, seconds
-RUN/loss.png                           the loss curve
-RUN/samples/000123.png                 pictures after step 123, from the same seeds each time
+RUN/run.toml                    every setting (:mod:`noisepath.training.record`): the run can be made again
+RUN/plan.json                   what was chosen, and why
+RUN/data.json                   the pictures' names and sizes, to see whether they have changed
+RUN/checkpoints/, snapshots/    models and state (:mod:`noisepath.training.checkpoint`)
+RUN/log.jsonl                   one line each ``log_every`` steps: step, loss, rate, skipped, bad, pictures_per_s, seconds
+RUN/loss.png, samples/, index.html   for people
 """
 
 from __future__ import annotations
 
 import json
-import math
 import os
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import mean
-from typing import Any, TextIO
+from statistics import median
+from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from noisepath import schedules
-from noisepath.data.dataset import Dataset
+from noisepath.data import DataConfig, changed, holdout_size, open_data, split
 from noisepath.denoiser import Denoiser
 from noisepath.errors import lookup
-from noisepath.nn.config import UNetConfig
+from noisepath.files import clear_leftovers, write_whole
 from noisepath.nn.unet import UNet
 from noisepath.times import TIMES
-from noisepath.training.checkpoint import ModelInfo, load, save_model, save_state
+from noisepath.training import plan as planning
+from noisepath.training.checkpoint import CHECKPOINTS, SNAPSHOTS, load, newest, read_state, steps_of
 from noisepath.training.config import TrainConfig
+from noisepath.training.ema import gamma_of_length
+from noisepath.training.lock import locked
+from noisepath.training.loop import Loop, cut_log, empty
 from noisepath.training.objective import Objective, check_options
+from noisepath.training.processes import Processes, processes
+from noisepath.training.record import FILE, Machine, RunConfig, differences, read_run, write_run
 from noisepath.training.trainer import Trainer
 
-__all__ = ["build", "network_config", "steps_in", "train"]
+__all__ = ["Made", "build", "resume", "steps_in", "train"]
 
 RESERVE = 0.9
 """Share of the time left that is planned for, when minutes are turned into steps."""
+LONGEST_TRIAL = 20.0
+"""Seconds after which a trial has seen enough, however few its steps."""
+GAIN = 1.1
+"""How many times faster half precision must be to be chosen."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a run is made of; ``make(config, total)`` gives trainers with weights and state of their own."""
+
+    make: Callable[[TrainConfig, int], Trainer]
+    config: TrainConfig
+    choices: list[planning.Choice]
+    network: UNet
+    pictures: int
 
 
 def train(
-    dataset: Dataset,
+    data: Any,
     out: str | os.PathLike[str],
     config: TrainConfig | None = None,
     *,
     device: str = "cpu",
     progress: bool = True,
     overwrite: bool = False,
+    say: Callable[[str], None] = lambda text: None,
 ) -> Denoiser:
-    """Train a U-Net on a data set and leave the run in the folder ``out``.
+    """Train a U-Net on pictures and leave the run in the folder ``out``.
 
     Args:
-        dataset: :func:`noisepath.data.digits`, :func:`noisepath.data.folder`, or your own.
+        data: a folder, a zip, a :class:`noisepath.data.DataConfig`, or pictures that are there already, such as
+            :func:`noisepath.data.digits`.
         out: the run folder; made if need be.
-        config: every number of the run.
+        config: the recipe; what it leaves open is chosen (:mod:`noisepath.training.plan`).
         device: where the network lives.
         progress: show a live bar (loss, pictures per second, time left).
         overwrite: replace a run that ``out`` holds already; its files are removed before the first step.
+        say: is told the plan, and what else a person should know.
 
     Returns:
         The trained denoiser, as ``noisepath.load(out)`` gives it.
 
     Raises:
-        ValueError: settings that don't fit together, or a folder that holds a model (before any work); a loss that is no
-            number (step named).
+        ValueError: settings that don't fit together, or a folder that holds a run or is in use (before any work); too many
+            bad pictures; ten steps in a row without a finite gradient (``Diverged``).
+        Interrupted: Ctrl-C or SIGTERM; the run is saved and :func:`resume` goes on with it.
     """
-    config = config or TrainConfig()
-    folder = Path(out)
-    if (folder / "config.json").exists() and not overwrite:
-        raise ValueError(f"{str(folder)!r} already holds a model: choose another folder, or say overwrite")
+    config, folder, team = config or TrainConfig(), Path(out), processes(device)
+    _refuse_a_run(folder, overwrite)
+    asked = data if isinstance(data, DataConfig) else DataConfig(data=os.fspath(data)) if _is_path(data) else None
+    pictures = data if asked is None else open_data(asked)
+    source = asked or DataConfig(data=getattr(pictures, "source", ""), holdout=0)
+    held_out = holdout_size(source, len(pictures))
     start = time.perf_counter()
-    make = build(dataset, config, device)
-    total = config.steps or steps_in(60 * config.minutes, make, start)
-    run = _Run(make(total), folder, device)
-    run.go(progress)
-    return load(folder, device)
+    made = build(split(pictures, held_out, config.seed)[0], config, device, team=team, flip=source.flip, workers=source.workers)
+    with ExitStack() as stack:
+        if team.is_main:
+            stack.enter_context(locked(folder))
+            _refuse_a_run(folder, overwrite)
+        settled, choices, seconds_each = team.from_main(_settle(made, start, device, team))
+        source = replace(source, holdout=held_out, picture_size=pictures.shape[1:])
+        run = RunConfig(source, settled, machine(device))
+        plan = _plan(made, run, pictures, held_out, [*made.choices, *choices], seconds_each, team)
+        if team.is_main:
+            say(planning.told(plan))
+            _begin(folder, run, plan, pictures)
+        team.wait()
+        loop = Loop(made.make(settled, plan.steps), folder, run, progress, say)
+        loop.go()
+    team.wait()
+    return load(folder, str(team.device))
 
 
-def build(dataset: Dataset, config: TrainConfig, device: str = "cpu") -> Callable[[int], Trainer]:
-    """``make(total) -> Trainer``: everything checked now; each trainer made has weights and state of its own."""
+def resume(
+    out: str | os.PathLike[str],
+    data: Any = None,
+    *,
+    device: str | None = None,
+    progress: bool = True,
+    allow_data_change: bool = False,
+    say: Callable[[str], None] = lambda text: None,
+) -> Denoiser:
+    """Go on with the run in ``out`` from its newest whole checkpoint, to the same end as if it had never stopped.
+
+    Args:
+        out: the run folder.
+        data: where the pictures are now, or the pictures; if not given, where they were.
+        device: another device than the run's own gives other last digits, which is said.
+        progress, say: as for :func:`train`.
+        allow_data_change: go on though the pictures are no longer those that the run began with.
+
+    Raises:
+        FileNotFoundError: no run there, or not a checkpoint in it.
+        ValueError: pictures that have changed, a folder in use, no checkpoint that is whole.
+    """
+    folder = Path(out)
+    run = read_run(folder)
+    device = device or run.machine.device
+    team = processes(device)
+    with ExitStack() as stack:
+        if team.is_main:
+            stack.enter_context(locked(folder))
+            for place in (folder, folder / CHECKPOINTS, folder / SNAPSHOTS, folder / "samples"):
+                clear_leftovers(place)
+        found = newest(folder, run.identity)
+        pictures = _same_pictures(folder, run, data, allow_data_change)
+        _say_differences(run.machine, device, found.passed_over, say)
+        train_part = split(pictures, run.data.holdout or 0, run.train.seed)[0]
+        made = build(train_part, run.train, device, team=team, flip=run.data.flip, workers=run.data.workers)
+        assert run.train.steps is not None
+        trainer = made.make(run.train, run.train.steps)
+        averages, state = read_state(found.folder)
+        trainer.load_state(averages, state)
+        if team.is_main:
+            cut_log(folder, trainer.done)
+        say(f"going on with step {trainer.done} of {trainer.total}")
+        loop = Loop(trainer, folder, run, progress, say, state.values)
+        loop.go()
+    team.wait()
+    return load(folder, str(team.device))
+
+
+def build(
+    data: Any,
+    config: TrainConfig,
+    device: str = "cpu",
+    *,
+    team: Processes | None = None,
+    flip: bool = False,
+    workers: int = 0,
+) -> Made:
+    """Everything checked and chosen that needs no measuring."""
     schedule = schedules.schedule(config.schedule, **config.schedule_options)
     times_kind = lookup(TIMES, config.times, "times")
     check_options(f"times {config.times!r}", times_kind, config.times_options)
     times = times_kind(**config.times_options)
-    sigma_data = dataset.sigma_data
     objective = Objective(
-        schedule, config.prediction, times, config.weighting, config.weighting_options, sigma_data, config.drop_condition
+        schedule, config.prediction, times, config.weighting, config.weighting_options, data.sigma_data, config.drop_condition
     )
     # what can go wrong in a step goes wrong now, before a folder is made
     objective.losses(lambda x, t: x, torch.zeros(2, 1), seed=config.seed, step=0, samples=[0, 1])
+    for length in config.ema_lengths:
+        gamma_of_length(length)
+    config, numbers, choices = planning.choose(config, data.shape, data.classes, device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        network = UNet(network_config(dataset, config, schedule))
+        network = UNet(numbers)
 
-    def make(total: int) -> Trainer:
+    def make(config: TrainConfig, total: int) -> Trainer:
         own = replace(objective, times=deepcopy(times))
-        return Trainer(deepcopy(network).to(device), own, dataset, config, total)
+        on_device = deepcopy(network).to(device if team is None else team.device)
+        return Trainer(on_device, own, data, config, total, processes=team, flip=flip, workers=workers)
 
-    return make
+    return Made(make, config, choices, network, len(data))
 
 
-def network_config(dataset: Dataset, config: TrainConfig, schedule: schedules.Schedule) -> UNetConfig:
-    """The U-Net's numbers for a data set: the size by name, what the configuration says otherwise, channels and classes."""
-    said = {name: getattr(config, name) for name in ("channels", "blocks", "attention")}
-    # sines and cosines resolve a range of about 1000: log(sigma / alpha) / 4 and t in [0, 1] are stretched to it
-    axis = 1.0 if config.prediction == "edm" else schedule.num_timesteps or schedule.t_max - schedule.t_min
-    size = config.size if config.size != "auto" else "tiny" if max(dataset.shape[1:]) <= 16 else "small"
-    return UNetConfig.named(
-        size,
-        in_channels=dataset.shape[0],
-        out_channels=dataset.shape[0],
-        classes=dataset.classes,
-        dropout=config.dropout,
-        time_scale=1000.0 / axis,
-        **{name: value for name, value in said.items() if value is not None},
+def steps_in(seconds: float, each: float, spent: float = 0.0) -> int:
+    """How many steps of ``each`` seconds fit into what is left of ``seconds``, with a reserve, since steps get slower rather
+    than faster; one at least."""
+    return max(1, round(RESERVE * (seconds - spent) / each))
+
+
+def machine(device: str) -> Machine:
+    """This machine, as far as a run's numbers depend on it."""
+    return Machine(device, torch.get_num_threads(), torch.__version__, torch.backends.cpu.get_cpu_capability())
+
+
+def _settle(made: Made, start: float, device: str, team: Processes) -> tuple[TrainConfig, list[planning.Choice], float]:
+    """What has to be measured: precision, seconds for a step, and with them the number of steps."""
+    config, choices = made.config, list[planning.Choice]()
+    if config.precision == "auto":
+        config, choices = _faster_precision(made, device)
+    each = _seconds_for_a_step(made, config, team)
+    if config.steps is None:
+        shown = planning.shown_in_all(made.pictures)
+        wanted, cap = -(-shown // config.batch_size), planning.longest_minutes(device)
+        if config.minutes is not None:
+            steps = steps_in(60 * config.minutes, each, time.perf_counter() - start)
+            choices.append(
+                planning.Choice("steps", str(steps), f"{each * 1000:.0f} ms each, measured: {config.minutes:g} minutes")
+            )
+        elif wanted * each <= 60 * cap:
+            steps = wanted
+            choices.append(planning.Choice("steps", str(steps), f"{shown:,} pictures shown in all"))
+        else:
+            steps = steps_in(60 * cap, each)
+            full = f"all {wanted:,} steps for {shown:,} pictures would take {wanted * each / 3600:.1f} hours (--steps {wanted})"
+            choices.append(planning.Choice("steps", str(steps), f"{cap:g} minutes; {full}"))
+        config = replace(config, steps=steps, minutes=None)
+    return config, choices, each
+
+
+def _faster_precision(made: Made, device: str) -> tuple[TrainConfig, list[planning.Choice]]:
+    plain, half = (replace(made.config, precision=name) for name in ("float32", "bfloat16"))
+    if not planning.has_bfloat16(device):
+        return plain, [planning.Choice("precision", "float32", "this processor has no bfloat16 of its own")]
+    gain = _timed(made, plain, 3) / _timed(made, half, 3)
+    chosen = half if gain >= GAIN else plain
+    return chosen, [planning.Choice("precision", chosen.precision, f"bfloat16 is {gain:.2f} times as fast, measured")]
+
+
+def _seconds_for_a_step(made: Made, config: TrainConfig, team: Processes) -> float:
+    """The median over a few steps of a trainer that is thrown away; several processes all make the same number."""
+    if config.steps is not None:  # for the plan's words alone
+        return _timed(made, config, 2)
+    return _timed(made, config, 5) if team.count > 1 else _timed(made, config, 8, at_least_s=1.0)
+
+
+def _timed(made: Made, config: TrainConfig, least: int, at_least_s: float = 0.0) -> float:
+    trial = made.make(config, 1000)
+    taken: list[float] = []
+    try:
+        with planning.enough_memory(trial.network, tuple(trial.data.shape), config, trial.processes.count):
+            trial.step()  # the first step also sets things up
+            while len(taken) < least or sum(taken) < at_least_s:
+                before = time.perf_counter()
+                trial.step()
+                taken.append(time.perf_counter() - before)
+                if sum(taken) > LONGEST_TRIAL and len(taken) >= 2 and trial.processes.count == 1:
+                    break
+    finally:
+        trial.close()
+    return median(taken)
+
+
+def _plan(
+    made: Made, run: RunConfig, pictures: Any, held_out: int, choices: list[planning.Choice], each: float, team: Processes
+) -> planning.Plan:
+    assert run.train.steps is not None
+    return planning.Plan(
+        pictures=len(pictures) - held_out,
+        held_out=held_out,
+        shape=tuple(pictures.shape),
+        classes=tuple(pictures.class_names),
+        parameters=sum(parameter.numel() for parameter in made.network.parameters()),
+        steps=run.train.steps,
+        seconds=round(each * run.train.steps, 1),
+        bytes=planning.bytes_needed(made.network, tuple(pictures.shape), run.train, team.count),
+        device=run.machine.device,
+        choices=tuple(choices),
     )
 
 
-def steps_in(seconds: float, make: Callable[[int], Trainer], start: float, least: int = 8, at_least_s: float = 3.0) -> int:
-    """How many steps fit into ``seconds`` after ``start`` (of ``time.perf_counter``), at least 1.
-
-    Measured on steps of a trainer that is thrown away, so that the run itself is the same as with this number of steps
-    given.  A processor that is warm is slower than at first: a reserve is kept, and a run ends early rather than late.
-    """
-    trial = make(1000)
-    taken: list[float] = []
-    trial.step()  # the first step also sets things up
-    while len(taken) < least or sum(taken) < at_least_s:
-        before = time.perf_counter()
-        trial.step().item()
-        taken.append(time.perf_counter() - before)
-    return max(1, round(RESERVE * (seconds - (time.perf_counter() - start)) / mean(taken)))
+def _begin(folder: Path, run: RunConfig, plan: planning.Plan, pictures: Any) -> None:
+    """A folder with the plan and nothing else of a run."""
+    if (folder / FILE).exists():
+        empty(folder)
+    with write_whole(folder / "plan.json") as part:
+        part.write_text(json.dumps(plan.to_dict(), indent=1) + "\n", encoding="utf-8")
+    with write_whole(folder / "data.json") as part:
+        part.write_text(json.dumps({"fingerprint": pictures.fingerprint, "listing": pictures.listing}) + "\n", encoding="utf-8")
+    write_run(folder, run)
 
 
-class _Run:
-    """The loop around a trainer: bar, log, sample grids, checkpoints."""
+def _refuse_a_run(folder: Path, overwrite: bool) -> None:
+    if folder.is_file():
+        raise ValueError(f"{str(folder)!r} is a file: a run needs a folder")
+    if overwrite or not ((folder / FILE).exists() or steps_of(folder / CHECKPOINTS) or (folder / "config.json").exists()):
+        return
+    raise ValueError(f"{str(folder)!r} already holds a run: resume it, choose another folder, or say overwrite")
 
-    def __init__(self, trainer: Trainer, folder: Path, device: str) -> None:
-        self.trainer, self.config, self.folder, self.device = trainer, trainer.config, folder, device
 
-    def go(self, progress: bool) -> None:
-        """From the first step to the last, and what is left behind at the end."""
-        from tqdm import tqdm
+def _is_path(data: Any) -> bool:
+    return isinstance(data, str | os.PathLike)
 
-        self.folder.mkdir(parents=True, exist_ok=True)
-        _clear(self.folder)
-        trainer, config = self.trainer, self.config
-        with ExitStack() as stack:
-            log = stack.enter_context((self.folder / "log.jsonl").open("w", encoding="utf-8"))
-            bar = stack.enter_context(tqdm(total=trainer.total, unit="step", disable=not progress))
-            losses: list[Tensor] = []
-            since = start = time.perf_counter()
-            while trainer.done < trainer.total:
-                losses.append(trainer.step())
-                bar.update()
-                if trainer.done % config.log_every == 0 or trainer.done == trainer.total:
-                    now = time.perf_counter()
-                    line = self._line(losses, now - since, now - start)
-                    _write_line(log, line)
-                    bar.set_postfix(loss=f"{line['loss']:.4f}", pictures_per_s=f"{line['pictures_per_s']:.0f}")
-                    losses, since = [], now
-                self._at_step()
-        self._finish()
 
-    def _line(self, losses: list[Tensor], seconds: float, elapsed: float) -> dict[str, Any]:
-        """One line of the log; a loss that is no number ends the run."""
-        loss, done = float(torch.stack(losses).mean()), self.trainer.done
-        if not math.isfinite(loss):
-            raise ValueError(f"the loss is {loss} by step {done}: a lower learning rate or stronger clipping may help")
-        return {
-            "step": done,
-            "loss": loss,
-            "rate": self.trainer.optimizer.param_groups[0]["lr"],
-            "pictures_per_s": round(len(losses) * self.config.batch_size / seconds, 1),
-            "seconds": round(elapsed, 2),
-        }
-
-    def _at_step(self) -> None:
-        done, last = self.trainer.done, self.trainer.done == self.trainer.total
-        if not last and self.config.save_every and done % self.config.save_every == 0:
-            self.save()
-        if not last and self.config.sample_every and done % self.config.sample_every == 0:
-            self.grid()
-
-    def _finish(self) -> None:
-        from noisepath import plots
-
-        self.save()
-        self.grid()
-        plots.loss_curve(self.folder / "log.jsonl", self.folder / "loss.png")
-
-    def save(self) -> None:
-        """Model and state, each file written whole."""
-        trainer = self.trainer
-        info = ModelInfo(
-            network=_unet(trainer.network).config.to_dict(),
-            schedule=schedules.to_dict(trainer.objective.schedule),
-            prediction=trainer.objective.prediction,
-            sigma_data=trainer.objective.sigma_data,
-            shape=trainer.dataset.shape,
-            class_names=trainer.dataset.class_names,
-            steps=trainer.done,
-            training=self.config.to_dict(),
+def _same_pictures(folder: Path, run: RunConfig, data: Any, allow_change: bool) -> Any:
+    """The run's pictures, wherever they are now; ValueError if they are no longer the same."""
+    if data is None and not run.data.data:
+        raise ValueError(f"the run {str(folder)!r} was given its pictures by a program: give them to resume() again")
+    if data is None or _is_path(data):
+        pictures = open_data(run.data if data is None else replace(run.data, data=os.fspath(data)))
+    else:
+        pictures = data
+    told = json.loads((folder / "data.json").read_text(encoding="utf-8"))
+    if told["fingerprint"] != pictures.fingerprint and not allow_change:
+        what = changed(told["listing"], pictures.listing) or "their contents differ"
+        raise ValueError(
+            f"the pictures are not those that the run began with: {what}; say allow_data_change to go on all the same"
         )
-        save_model(self.folder, trainer.ema.state_dict(), info)
-        save_state(self.folder, *trainer.state())
-
-    def grid(self, rows: int = 8, columns: int = 10) -> None:
-        """A grid of samples of the averaged weights from fixed seeds; a column for each of the first ten classes."""
-        from noisepath import plots
-        from noisepath.denoiser import Condition
-        from noisepath.sampling import sample
-
-        trainer = self.trainer
-        averaged = deepcopy(trainer.network).eval().requires_grad_(False)
-        averaged.load_state_dict(trainer.ema.state_dict())
-        objective, classes = trainer.objective, trainer.dataset.classes
-        denoiser = Denoiser(
-            averaged, objective.schedule, objective.prediction, sigma_data=objective.sigma_data, null=trainer.null
-        )
-        columns = min(columns, classes) if classes else 8
-        labels = torch.arange(columns).repeat(rows)
-        told = Condition(label=labels.to(self.device)) if classes else None
-        pictures = sample(
-            denoiser, (rows * columns, *trainer.dataset.shape), seed=self.config.seed, condition=told, device=self.device,
-            progress=False,
-        )  # fmt: skip
-        plots.save_grid(pictures, self.folder / "samples" / f"{trainer.done:06d}.png", columns)
+    if tuple(pictures.shape[1:]) != run.data.picture_size:
+        raise ValueError(f"the pictures are {pictures.shape[1:]}, but those of the run are {run.data.picture_size}")
+    return pictures
 
 
-def _clear(folder: Path) -> None:
-    """Remove what an earlier run left, and nothing else: its model and samples would be taken for this run's."""
-    for name in ("config.json", "model.safetensors", "state.safetensors", "log.jsonl", "loss.png"):
-        (folder / name).unlink(missing_ok=True)
-    for grid in (folder / "samples").glob("[0-9]*.png"):
-        grid.unlink()
-
-
-def _unet(network: nn.Module) -> UNet:
-    if not isinstance(network, UNet):
-        raise TypeError(f"only the library's own U-Net can be stored, not {type(network).__name__}")
-    return network
-
-
-def _write_line(log: TextIO, values: dict[str, Any]) -> None:
-    log.write(json.dumps(values) + "\n")
-    log.flush()
+def _say_differences(then: Machine, device: str, passed_over: tuple[str, ...], say: Callable[[str], None]) -> None:
+    for reason in passed_over:
+        say(f"passed over: {reason}")
+    if device == "cpu" and then.device == "cpu" and torch.get_num_threads() != then.threads:
+        torch.set_num_threads(then.threads)  # sums over more threads end in other digits
+    if other := differences(then, machine(device)):
+        say(f"this is another machine than the run began on, so the last digits may differ: {'; '.join(other)}")

@@ -1,30 +1,51 @@
-"""The trainer: a network, its optimizer and its moving average, and one step that is read from top to bottom.
+"""The trainer: a network, its optimizer and its moving averages, and one step that is read from top to bottom.
 
-Everything random in step n is a hash of (seed, n, sample, purpose), and the learning rate and the average's weight are
+Everything random in step n is a hash of (seed, n, sample, purpose), and the learning rate and the averages' weights are
 functions of n: so a run is its configuration, and a stopped one goes on from ``done`` and its tensors alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from noisepath import noise
 from noisepath.conditions import Condition
-from noisepath.data.dataset import Dataset
+from noisepath.data import Bad, Batch, Data, Steps, Stream
+from noisepath.training.checkpoint import AVERAGES, State
 from noisepath.training.config import TrainConfig
 from noisepath.training.ema import EMA
-from noisepath.training.objective import Objective
+from noisepath.training.objective import Losses, Objective
+from noisepath.training.processes import Processes, share
 
-__all__ = ["Trainer", "learning_rate"]
+__all__ = ["Diverged", "Step", "Trainer", "learning_rate"]
+
+PATIENCE = 10
+"""Steps in a row without a finite gradient after which a run is given up."""
+
+
+class Diverged(ValueError):
+    """The loss or its gradient has not been a number for :data:`PATIENCE` steps in a row."""
+
+    def __init__(self, message: str, names: Sequence[str]) -> None:
+        super().__init__(message)
+        self.names = tuple(names)
+
+
+class Step(NamedTuple):
+    """What a step gives: the batch's mean loss, and whether the weights were left as they were because it was no number."""
+
+    loss: float
+    skipped: bool
 
 
 def learning_rate(config: TrainConfig, total: int, n: int) -> float:
     """The rate of step n = 0 .. total - 1: up linearly over the warm-up, constant, down linearly over the decay's share."""
+    assert config.learning_rate is not None, "the plan fills it in"
     warmup = min(config.warmup, total // 10)
     up = min(1.0, (n + 1) / (warmup + 1))
     down = min(1.0, (1 - n / total) / config.decay) if config.decay else 1.0
@@ -32,89 +53,171 @@ def learning_rate(config: TrainConfig, total: int, n: int) -> float:
 
 
 class Trainer:
-    """Trains ``network(x, t, label=...)`` on a data set, ``total`` steps in all; ``done`` counts those made."""
+    """Trains ``network(x, t, label=...)`` on pictures, ``total`` steps in all; ``done`` counts those made.
 
-    def __init__(self, network: nn.Module, objective: Objective, dataset: Dataset, config: TrainConfig, total: int) -> None:
+    ``config`` is one that :func:`noisepath.training.plan.choose` has filled in.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        objective: Objective,
+        data: Data,
+        config: TrainConfig,
+        total: int,
+        *,
+        processes: Processes | None = None,
+        flip: bool = False,
+        workers: int = 0,
+    ) -> None:
         if total < 1:
             raise ValueError(f"a run has at least one step, but was given {total}")
-        self.network, self.objective, self.dataset, self.config, self.total = network, objective, dataset, config, total
-        self.done = 0
-        self.device = next(network.parameters()).device
-        self.null = Condition(label=torch.tensor([dataset.classes], device=self.device)) if dataset.classes else None
+        self.network, self.objective, self.data, self.config, self.total = network, objective, data, config, total
+        self.processes = processes or Processes(str(next(network.parameters()).device))
+        if config.batch_size % self.processes.count:
+            raise ValueError(
+                f"a batch of {config.batch_size} can't be shared by {self.processes.count} processes: choose a multiple"
+            )
+        self.done = self.skipped = self.in_a_row = 0
+        self.bad = Bad(data)
+        self.device = self.processes.device
+        self.null = Condition(label=torch.tensor([data.classes], device=self.device)) if data.classes else None
         self.parameters = [p for p in network.parameters() if p.requires_grad]
+        self.called = self.processes.wrap(network)
         self.optimizer = _adamw(self.parameters, config, self.device)
-        self.ema = EMA(network, config.ema_length)
+        self.averages = {name: EMA(network, length) for name, length in zip(AVERAGES, config.ema_lengths, strict=True)}
+        self._flip, self._workers = flip, workers
+        self._stream: Stream | None = None
 
-    def step(self) -> Tensor:
-        """One step of the optimizer; gives the batch's mean loss, on the device."""
+    def step(self) -> Step:
+        """One step of the optimizer.
+
+        Raises:
+            Diverged: this is the tenth step in a row whose gradient is not finite.
+            ValueError: too many bad pictures.
+        """
         self.network.train()
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, self.total, self.done)
-        loss = torch.stack([self._backward(part) for part in self._parts()]).sum()
-        if self.config.clip:
-            nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
-        self.optimizer.step()
+        batch = self._next_batch()
+        losses = [self._backward(batch, places) for places in self._parts()]
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.config.clip or torch.inf)
+        share_of_loss = torch.stack([part.weighted.sum() for part in losses]).sum() / self.config.batch_size
+        loss = float(self.processes.total(share_of_loss.detach()))
+        finite = bool(torch.isfinite(norm)) and loss - loss == 0.0
+        if finite:
+            self.optimizer.step()
+            self._tell_times(losses)
         self.optimizer.zero_grad()
         self.done += 1
-        self.ema.update(self.done)
-        return loss
+        for average in self.averages.values():
+            average.update(self.done)
+        self.skipped += not finite
+        self.in_a_row = 0 if finite else self.in_a_row + 1
+        if self.in_a_row >= PATIENCE:
+            raise self._diverged(loss, float(norm), batch)
+        return Step(loss, not finite)
 
-    def _parts(self) -> Iterator[range]:
-        """Places in the batch, 0 .. batch_size - 1, cut into ``accumulate`` parts."""
-        size = -(-self.config.batch_size // self.config.accumulate)
-        for start in range(0, self.config.batch_size, size):
-            yield range(start, min(start + size, self.config.batch_size))
+    def close(self) -> None:
+        """End the processes that read pictures."""
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
 
-    def _backward(self, places: range) -> Tensor:
-        """Add the gradient of a part of the batch; gives its share of the mean loss."""
-        seed, total = self.config.seed, self.config.batch_size
-        samples = [self.done * total + place for place in places]
-        x0, labels = self.dataset.batch(self.dataset.shown(seed, samples))
-        told = None if labels is None else Condition(label=labels.to(self.device))
-        with _torch_seed(noise.key(seed, self.done, "network", places.start), self.device):
+    def _next_batch(self) -> Batch:
+        """This process's pictures of the step; reading ahead begins with the first call."""
+        if self._stream is None:
+            left = Steps(self._samples, self.done, self.total)
+            self._stream = Stream(self.data, self.config.seed, left, flip=self._flip, workers=self._workers)
+        batch = next(self._stream)
+        self.bad.note(batch)
+        return batch
+
+    def _places(self) -> Sequence[int]:
+        """This process's places in the batch 0 .. batch_size - 1."""
+        return share(range(self.config.batch_size), self.processes.rank, self.processes.count)
+
+    def _samples(self, step: int) -> list[int]:
+        """The numbers, in the whole run, of the samples that this process sees at a step."""
+        return [step * self.config.batch_size + place for place in self._places()]
+
+    def _parts(self) -> Iterator[Sequence[int]]:
+        """This process's places, cut into ``accumulate`` parts."""
+        places = self._places()
+        size = -(-len(places) // self.config.accumulate)
+        for start in range(0, len(places), size):
+            yield places[start : start + size]
+
+    def _backward(self, batch: Batch, places: Sequence[int]) -> Losses:
+        """Add the gradient of a part of the batch."""
+        seed, total, first = self.config.seed, self.config.batch_size, self._places()[0]
+        rows = slice(places[0] - first, places[-1] + 1 - first)
+        told = None if batch.labels is None else Condition(label=batch.labels[rows].to(self.device))
+        last = places[-1] == self._places()[-1]
+        with self.processes.without_sync(not last), _torch_seed(noise.key(seed, self.done, "network", places[0]), self.device):
             losses = self.objective.losses(
-                self._network(), x0.to(self.device), told, null=self.null,
-                seed=seed, step=self.done, samples=samples, positions=places, total=total,
+                self._network(), batch.x[rows].to(self.device), told, null=self.null, seed=seed, step=self.done,
+                samples=[self.done * total + place for place in places], positions=places, total=total,
             )  # fmt: skip
-            share = losses.weighted.sum() / total
-            share.backward()  # type: ignore[no-untyped-call]
-        if (update := getattr(self.objective.times, "update", None)) is not None:
-            update(losses.t, losses.loss.detach().cpu())
-        return share.detach()
+            # gradients are averaged over the processes, but each has its share of the batch alone
+            (losses.weighted.sum() * (self.processes.count / total)).backward()  # type: ignore[no-untyped-call]
+        return Losses(losses.loss.detach(), losses.weight.detach(), losses.t)
 
     def _network(self) -> Callable[..., Tensor]:
         """The network, in half precision if that is configured."""
-        if self.config.precision == "float32":
-            return self.network
+        if self.config.precision != "bfloat16":
+            return self.called
 
         def half(*args: Tensor, **condition: Tensor) -> Tensor:
             with torch.autocast(self.device.type, torch.bfloat16):
-                output: Tensor = self.network(*args, **condition)
+                output: Tensor = self.called(*args, **condition)
             return output.float()
 
         return half
 
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """All that a run needs to go on: tensors, and plain values."""
-        tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
-        tensors |= {f"ema.{name}": value for name, value in self.ema.state_dict().items()}
-        for index, slots in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{slot}": value for slot, value in slots.items()}
-        times: dict[str, Any] = getattr(self.objective.times, "state_dict", dict)()
-        return tensors, {"done": self.done, "total": self.total, "times": times, "config": self.config.to_dict()}
+    def _tell_times(self, losses: Sequence[Losses]) -> None:
+        """A sampler of times that learns from the losses hears of the whole batch, in the order of its places."""
+        if (update := getattr(self.objective.times, "update", None)) is not None:
+            rows = torch.stack(
+                [torch.cat([part.t for part in losses]), torch.cat([part.loss for part in losses]).cpu().double()], 1
+            )
+            rows = self.processes.gathered(rows).cpu()
+            update(rows[:, 0], rows[:, 1])
 
-    def load_state(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+    def _diverged(self, loss: float, norm: float, batch: Batch) -> Diverged:
+        names = [self.data.names[i] for i in batch.shown]
+        return Diverged(
+            f"{PATIENCE} steps in a row, up to step {self.done}, had no finite gradient (loss {loss}, gradient norm {norm}): "
+            f"a lower learning rate may help, or a look at the last pictures shown: {', '.join(names[:4])}"
+            + (f" and {len(names) - 4} more" if len(names) > 4 else ""),
+            names,
+        )
+
+    def state(self) -> State:
+        """All that a run needs to go on, beside the averages."""
+        slots = self.optimizer.state_dict()["state"]
+        optimizer = {f"{index}.{slot}": value for index, values in slots.items() for slot, value in values.items()}
+        times: dict[str, Any] = getattr(self.objective.times, "state_dict", dict)()
+        counts = {"done": self.done, "total": self.total, "skipped": self.skipped, "in_a_row": self.in_a_row}
+        return State(self.network.state_dict(), optimizer, {**counts, "times": times, "bad": self.bad.state()})
+
+    def load_state(self, averages: Mapping[str, Mapping[str, Tensor]], state: State) -> None:
         """Go on where :meth:`state` was taken: the next steps are those that the first run would have made."""
-        self.network.load_state_dict(_under("network.", tensors))
-        self.ema.load_state_dict(_under("ema.", tensors))
+        self.close()
+        self.network.load_state_dict(dict(state.network))
+        for name, average in self.averages.items():
+            average.load_state_dict(averages[name])
         slots: dict[int, dict[str, Tensor]] = {}
-        for name, value in _under("optimizer.", tensors).items():
+        for name, value in state.optimizer.items():
             index, slot = name.split(".")
             slots.setdefault(int(index), {})[slot] = value
         self.optimizer.load_state_dict({"state": slots, "param_groups": self.optimizer.state_dict()["param_groups"]})
+        values = state.values
         if values["times"]:
             self.objective.times.load_state_dict(values["times"])
+        self.bad.restore(values["bad"])
         self.done, self.total = int(values["done"]), int(values["total"])
+        self.skipped, self.in_a_row = int(values["skipped"]), int(values["in_a_row"])
 
 
 def _adamw(parameters: list[nn.Parameter], config: TrainConfig, device: torch.device) -> torch.optim.AdamW:
@@ -123,7 +226,7 @@ def _adamw(parameters: list[nn.Parameter], config: TrainConfig, device: torch.de
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=device.type in ("cpu", "cuda"))
+    return torch.optim.AdamW(groups, lr=config.learning_rate or 0.0, betas=config.betas, fused=device.type in ("cpu", "cuda"))
 
 
 @contextmanager
@@ -132,7 +235,3 @@ def _torch_seed(key: int, device: torch.device) -> Iterator[None]:
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(key >> 1)
         yield
-
-
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

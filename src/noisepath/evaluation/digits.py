@@ -1,25 +1,26 @@
-"""How good are the pictures?  Honest figures for small data sets, each beside what real pictures get.
+"""Judging scikit-learn's digits, in terms of them alone: an SVC reads them, principal components are the features.
 
-    Frechet distance     between Gaussians fitted to two sets of features (Heusel et al. 1706.08500, eq. 6):
-                         |m_a - m_b|^2 + tr(A + B - 2 (A B)^(1/2))
-    half-split distance  the same between random halves of the real set: what mere chance gives.  A ratio to it is free of
-                         the features' unit; a perfect sampler is below 1, because whole sets scatter less than halves
+Each figure stands beside what real pictures get:
+
+    half-split distance  the Frechet distance between random halves of the real set: what mere chance gives.  A ratio to it
+                         is free of the features' unit; a perfect sampler is below 1: whole sets scatter less than halves
     read as asked        the share that a classifier trained on the real pictures reads as the class asked for
     nearest ratio        mean distance to the nearest training picture, over that of a real picture to its nearest other:
                          well below 1 the pictures are copies, about 1 they are as new as real ones
 
-Features are numpy arrays (N, D); pictures are (N, C, H, W) in [-1, 1].  Needs scikit-learn, imported where it is used.
+Needs scikit-learn, imported where it is used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from noisepath._lazy import torch
+from noisepath.evaluation.distances import frechet_distance, half_split_distance
+from noisepath.evaluation.features import pca_features
+from noisepath.evaluation.neighbours import nearest_ratio
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,64 +30,11 @@ if TYPE_CHECKING:
 
     Features = NDArray[np.float64]
 
-__all__ = [
-    "DigitsJudge",
-    "Report",
-    "frechet_distance",
-    "gaussian_frechet",
-    "half_split_distance",
-    "nearest_ratio",
-    "pca_features",
-]
-
-
-def gaussian_frechet(mean_a: Features, cov_a: Features, mean_b: Features, cov_b: Features) -> float:
-    """Squared Frechet (2-Wasserstein) distance between two Gaussians; the covariances may be singular."""
-    overlap = np.linalg.norm(_root(cov_a) @ _root(cov_b), "nuc")  # sum of singular values: tr (A^(1/2) B A^(1/2))^(1/2)
-    gap = ((mean_a - mean_b) ** 2).sum()
-    return float(gap + np.trace(cov_a) + np.trace(cov_b) - 2 * overlap)
-
-
-def frechet_distance(a: Features, b: Features) -> float:
-    """The same between Gaussians fitted to features a: (N, D) and b: (M, D); N and M at least 2.
-
-    Biased upwards by about (1/N + 1/M) times a trace: compare only figures for the same numbers of pictures.
-    """
-    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < 2:
-        raise ValueError(f"features must be (N, D) and (M, D) with N, M >= 2, but are {a.shape} and {b.shape}")
-    return gaussian_frechet(a.mean(0), _covariance(a), b.mean(0), _covariance(b))
-
-
-def half_split_distance(features: Features, splits: int = 20, seed: int = 0) -> float:
-    """Mean Frechet distance between the two halves of ``features`` (N, D), over ``splits`` random splits."""
-    random = np.random.default_rng(seed)
-    orders = [random.permutation(len(features)) for _ in range(splits)]
-    return float(np.mean([frechet_distance(features[p[::2]], features[p[1::2]]) for p in orders]))
-
-
-def pca_features(real: Features, dimensions: int) -> Callable[[Features], Features]:
-    """A map from raw values (N, V) to the first ``dimensions`` principal components of ``real``."""
-    from sklearn.decomposition import PCA
-
-    fitted: Any = PCA(dimensions, random_state=0).fit(real)
-
-    def features(values: Features) -> Features:
-        projected: Features = fitted.transform(values)
-        return projected
-
-    return features
-
-
-def nearest_ratio(pictures: Tensor, real: Tensor, chunk: int = 1000) -> float:
-    """Mean distance from ``pictures`` to their nearest in ``real``, over that from ``real`` to their nearest others."""
-    flat, known = pictures.flatten(1).double(), real.flatten(1).double()
-    new = torch.cat([torch.cdist(part, known).amin(1) for part in torch.split(flat, chunk)])
-    old = torch.cat([torch.cdist(part, known).topk(2, largest=False).values[:, 1] for part in torch.split(known, chunk)])
-    return float(new.mean() / old.mean())
+__all__ = ["DigitsJudge", "DigitsReport"]
 
 
 @dataclass(frozen=True)
-class Report:
+class DigitsReport:
     """Figures of a set of pictures; ``None`` where there was nothing to judge."""
 
     pictures: int
@@ -135,7 +83,7 @@ class DigitsJudge:
 
         return float(np.mean(cross_val_score(SVC(), _grey_values(self._real), self._labels, cv=folds)))
 
-    def report(self, pictures: Tensor, asked: Tensor | None = None) -> Report:
+    def report(self, pictures: Tensor, asked: Tensor | None = None) -> DigitsReport:
         """Figures for pictures (N, 1, 8, 8) and, if they were asked for by class, those classes (N,)."""
         if pictures.shape[1:] != self._real.shape[1:]:
             raise ValueError(
@@ -144,11 +92,11 @@ class DigitsJudge:
         pictures = pictures.detach().cpu()
         distance = frechet_distance(self._features(_grey_values(pictures)), self._real_features)
         near = nearest_ratio(pictures.clamp(-1, 1), self._real)
-        figures = Report(len(pictures), distance, distance / self.half_split, near)
+        figures = DigitsReport(len(pictures), distance, distance / self.half_split, near)
         return figures if asked is None else _with_reading(figures, self.read(pictures), asked.cpu().numpy())
 
 
-def _with_reading(figures: Report, read: NDArray[np.int64], asked: NDArray[np.int64]) -> Report:
+def _with_reading(figures: DigitsReport, read: NDArray[np.int64], asked: NDArray[np.int64]) -> DigitsReport:
     right = read == asked
     worst = min(float(right[asked == label].mean()) for label in np.unique(asked))
     return replace(figures, read_as_asked=float(right.mean()), worst_class=worst)
@@ -158,14 +106,3 @@ def _grey_values(pictures: Tensor) -> Features:
     """[-1, 1] -> the digits' whole grey values 0 .. 16, one row per picture."""
     values: Features = ((pictures.double() + 1) * 8).round().clamp(0, 16).flatten(1).numpy()
     return values
-
-
-def _covariance(features: Features) -> Features:
-    return np.atleast_2d(np.cov(features, rowvar=False))
-
-
-def _root(matrix: Features) -> Features:
-    """The symmetric square root of a covariance; what rounding made negative counts as 0."""
-    values, vectors = np.linalg.eigh(matrix)
-    root: Features = (vectors * np.sqrt(values.clip(min=0.0))) @ vectors.T
-    return root

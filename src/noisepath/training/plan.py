@@ -1,0 +1,219 @@
+"""From pictures and a machine to a run: what the configuration left open is chosen here, each choice with its reason.
+
+The rules, for a longer side of s pixels:
+
+    size        on a CPU tiny up to 12 pixels and small beyond; on an accelerator small up to 16 and base beyond
+    fold        1 up to 20 pixels; beyond, squares of 2 (of 4 beyond 48) on a CPU, where full size would take days;
+                on an accelerator squares of 2 beyond 96
+    rate        3e-3 up to 2 million parameters, 2e-3 up to 12 million, 5e-4 beyond
+    length      each picture 50 times, but 80,000 pictures at least; at most 60 minutes on a CPU, 8 hours on an accelerator
+    precision   the faster of float32 and bfloat16, measured, where the processor has bfloat16
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from noisepath import schedules
+from noisepath.nn.config import UNetConfig
+from noisepath.training.config import TrainConfig
+
+__all__ = [
+    "Choice",
+    "Plan",
+    "bytes_needed",
+    "bytes_per_picture",
+    "choose",
+    "enough_memory",
+    "has_bfloat16",
+    "network_config",
+    "told",
+]
+
+SHOWN_EACH, SHOWN_LEAST = 50, 80_000
+MINUTES_AT_MOST = {"cpu": 60.0}
+MINUTES_ON_ACCELERATOR = 480.0
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One thing that the plan decided."""
+
+    name: str
+    value: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run is going to do; ``vars`` of it, as JSON, are ``RUN/plan.json``."""
+
+    pictures: int
+    held_out: int
+    shape: tuple[int, ...]
+    classes: tuple[str, ...]
+    parameters: int
+    steps: int
+    seconds: float
+    """Expected, for all steps."""
+    bytes: int
+    """Expected peak memory of a step."""
+    device: str
+    choices: tuple[Choice, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def choose(
+    config: TrainConfig, shape: tuple[int, ...], classes: int, device: str
+) -> tuple[TrainConfig, UNetConfig, list[Choice]]:
+    """The configuration with network and rate filled in, the network's numbers, and the reasons."""
+    side, on_cpu = max(shape[1:]), device.startswith("cpu")
+    where = "a CPU" if on_cpu else "an accelerator"
+    choices: list[Choice] = []
+    if config.size == "auto":
+        size = ("tiny" if side <= 12 else "small") if on_cpu else ("small" if side <= 16 else "base")
+        config = replace(config, size=size)
+        choices.append(Choice("size", size, f"{side} pixels on {where}"))
+    if config.fold is None:
+        fold = (1 if side <= 20 else 2 if side <= 48 else 4) if on_cpu else (1 if side <= 96 else 2)
+        config = replace(config, fold=fold)
+        reason = (
+            f"{side} pixels are few enough"
+            if fold == 1
+            else f"{fold} x {fold} pixels as one place: {fold**2} times cheaper at full size"
+        )
+        choices.append(Choice("fold", str(fold), reason))
+    network = network_config(shape, classes, config, schedules.schedule(config.schedule, **config.schedule_options))
+    if config.learning_rate is None:
+        with torch.device("meta"):
+            million = _parameters(_unet(network)) / 1e6
+        rate = 3e-3 if million <= 2 else 2e-3 if million <= 12 else 5e-4
+        config = replace(config, learning_rate=rate)
+        choices.append(Choice("learning_rate", f"{rate:g}", f"{million:.2g} million parameters"))
+    return config, network, choices
+
+
+def network_config(shape: tuple[int, ...], classes: int, config: TrainConfig, schedule: schedules.Schedule) -> UNetConfig:
+    """The U-Net's numbers for pictures: the size by name, what the configuration says otherwise, channels and classes."""
+    said = {name: getattr(config, name) for name in ("channels", "blocks", "attention", "fold")}
+    # sines and cosines resolve a range of about 1000: log(sigma / alpha) / 4 and t in [0, 1] are stretched to it
+    axis = 1.0 if config.prediction == "edm" else schedule.num_timesteps or schedule.t_max - schedule.t_min
+    channels = shape[0]
+    return UNetConfig.named(
+        config.size,
+        **{name: value for name, value in said.items() if value is not None},
+        in_channels=channels,
+        out_channels=channels,
+        classes=classes,
+        dropout=config.dropout,
+        time_scale=1000.0 / axis,
+    )
+
+
+def shown_in_all(pictures: int) -> int:
+    """How many pictures, counted each time, a run of the default length shows."""
+    return max(SHOWN_LEAST, SHOWN_EACH * pictures)
+
+
+def longest_minutes(device: str) -> float:
+    """The longest run that is started without being asked for."""
+    return MINUTES_AT_MOST.get(device.split(":")[0], MINUTES_ON_ACCELERATOR)
+
+
+def has_bfloat16(device: str) -> bool:
+    """Whether the processor computes in bfloat16 itself (one that does not is slower with it)."""
+    if device.startswith("cuda"):
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return device.startswith("cpu") and any(bool(getattr(torch.cpu, name, lambda: False)()) for name in names)
+
+
+def bytes_per_picture(network: nn.Module, shape: tuple[int, ...]) -> int:
+    """What one picture of a batch keeps in memory until its gradient is computed: what torch itself says that it keeps."""
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    own = {p.untyped_storage().data_ptr() for p in network.parameters()}
+    x = torch.zeros(1, *shape, device=next(network.parameters()).device)
+    back: Callable[[Tensor], Tensor] = lambda tensor: tensor  # noqa: E731
+    with torch.autograd.graph.saved_tensors_hooks(keep, back):
+        output = network(x, torch.zeros(1, device=x.device))
+    del output
+    return sum(size for pointer, size in kept.items() if pointer not in own)
+
+
+def bytes_needed(network: nn.Module, shape: tuple[int, ...], config: TrainConfig, processes: int = 1) -> int:
+    """Peak memory of a step on this process: weights, gradient, AdamW's two averages, two of ours, and the batch."""
+    weights = 6 * sum(p.numel() * p.element_size() for p in network.parameters())
+    at_once = -(-config.batch_size // (config.accumulate * processes))
+    half = 0.6 if config.precision == "bfloat16" else 1.0
+    return weights + int(half * at_once * bytes_per_picture(network, shape))
+
+
+@contextmanager
+def enough_memory(network: nn.Module, shape: tuple[int, ...], config: TrainConfig, processes: int = 1) -> Iterator[None]:
+    """Turns running out of memory into a ValueError that says what would fit."""
+    try:
+        yield
+        return
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+    parts = 2 * config.accumulate
+    needed, less = (bytes_needed(network, shape, c, processes) / 1e9 for c in (config, replace(config, accumulate=parts)))
+    raise ValueError(
+        f"out of memory with {config.batch_size} pictures in {config.accumulate} parts (about {needed:.1f} GB): "
+        f"--accumulate {parts} needs about {less:.1f} GB and trains the same"
+    )
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    spoken = str(error).lower()
+    kinds = (MemoryError, torch.OutOfMemoryError)
+    return isinstance(error, kinds) or "can't allocate memory" in spoken or "not enough memory" in spoken
+
+
+def told(plan: Plan) -> str:
+    """The plan for a person, some lines."""
+    shape, classes = " x ".join(map(str, plan.shape)), f" in {len(plan.classes)} classes" if plan.classes else ""
+    out = f", {plan.held_out} more kept out to measure with" if plan.held_out else ""
+    lines = [
+        f"pictures      {plan.pictures:,} of {shape}{classes}{out}",
+        f"network       {plan.parameters / 1e6:.2f} million parameters",
+        f"length        {plan.steps:,} steps, about {_duration(plan.seconds)} on {plan.device}",
+        f"memory        about {plan.bytes / 1e9:.1f} GB for a step",
+    ]
+    return "\n".join(lines + [f"{choice.name:13} {choice.value:9} {choice.reason}" for choice in plan.choices])
+
+
+def _duration(seconds: float) -> str:
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 120
+        else f"{seconds / 60:.0f} minutes"
+        if seconds < 7200
+        else f"{seconds / 3600:.1f} hours"
+    )
+
+
+def _unet(config: UNetConfig) -> nn.Module:
+    from noisepath.nn.unet import UNet
+
+    return UNet(config)
+
+
+def _parameters(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())

@@ -1,0 +1,114 @@
+"""What a run chooses by itself: the stated rules, and numbers that are true of the network that is built."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from noisepath.data import digits
+from noisepath.nn import UNet, UNetConfig
+from noisepath.training import TrainConfig
+from noisepath.training import plan as planning
+from noisepath.training.plan import bytes_needed, bytes_per_picture, choose, enough_memory, shown_in_all
+from noisepath.training.run import build
+
+SMALL = UNetConfig(channels=(8, 16), blocks=1, attention=(1,), head_channels=4, groups=4, embedding=16)
+
+
+@pytest.mark.parametrize(
+    ("shape", "device", "size", "fold"),
+    [
+        ((1, 8, 8), "cpu", "tiny", 1),
+        ((1, 28, 28), "cpu", "small", 2),
+        ((3, 64, 64), "cpu", "small", 4),
+        ((3, 16, 16), "cuda", "small", 1),
+        ((3, 64, 64), "cuda:1", "base", 1),
+        ((3, 128, 100), "mps", "base", 2),
+    ],
+)
+def test_size_and_fold_follow_the_pictures_and_the_machine(
+    shape: tuple[int, ...], device: str, size: str, fold: int
+) -> None:
+    config, network, choices = choose(TrainConfig(), shape, 10, device)
+    assert (config.size, config.fold) == (size, fold)
+    assert network.fold == fold and network.in_channels == shape[0] and network.classes == 10
+    assert {choice.name for choice in choices} == {"size", "fold", "learning_rate"}
+    assert all(choice.reason for choice in choices)
+
+
+def test_what_is_said_is_kept_and_not_explained() -> None:
+    said = TrainConfig(size="tiny", fold=3, learning_rate=0.5)
+    config, network, choices = choose(said, (3, 64, 64), 0, "cpu")
+    assert config == said and network.fold == 3 and choices == []
+
+
+def test_the_rate_falls_with_the_size_of_the_network() -> None:
+    rates = [choose(TrainConfig(size=size), (3, 32, 32), 0, "cpu")[0].learning_rate for size in ("tiny", "small", "base")]
+    assert rates == [3e-3, 2e-3, 5e-4]
+
+
+def test_a_run_without_a_length_shows_each_picture_fifty_times_and_no_fewer_than_80_000() -> None:
+    assert shown_in_all(1797) == 50 * 1797
+    assert shown_in_all(100) == 80_000
+
+
+def test_memory_is_what_autograd_keeps_and_grows_with_the_batch_alone() -> None:
+    """Against the sum, by hand, of a network whose kept tensors can be counted: x and relu's output of one layer."""
+    layer = torch.nn.Linear(6, 10)
+
+    class Net(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+            return self.layer(x).relu().sum()
+
+    assert bytes_per_picture(Net(), (6,)) == 4 * (6 + 10)
+    network, config = UNet(SMALL), TrainConfig(batch_size=64, precision="float32")
+    weights = 6 * 4 * sum(p.numel() for p in network.parameters())
+    whole = bytes_needed(network, (1, 8, 8), config) - weights
+    assert bytes_needed(network, (1, 8, 8), replace(config, batch_size=32)) - weights == whole // 2
+    assert bytes_needed(network, (1, 8, 8), replace(config, accumulate=4)) - weights == whole // 4
+    assert bytes_needed(network, (1, 8, 8), config, processes=2) - weights == whole // 2
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")])
+def test_running_out_of_memory_says_what_would_fit(error: Exception) -> None:
+    config = TrainConfig(precision="float32", accumulate=2)
+    message = r"out of memory with 64 pictures in 2 parts .* --accumulate 4 needs about .* GB"
+    with pytest.raises(ValueError, match=message), enough_memory(UNet(SMALL), (1, 8, 8), config):
+        raise error
+    with pytest.raises(RuntimeError, match="something else"), enough_memory(UNet(SMALL), (1, 8, 8), config):
+        raise RuntimeError("something else")
+
+
+def test_half_precision_is_taken_where_it_was_measured_to_be_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    from noisepath.training import run
+
+    made = build(digits(), TrainConfig(channels=(8,), attention=()))
+    monkeypatch.setattr(planning, "has_bfloat16", lambda device: True)
+    for seconds, chosen in (({"float32": 2.0, "bfloat16": 1.0}, "bfloat16"), ({"float32": 1.05, "bfloat16": 1.0}, "float32")):
+        monkeypatch.setattr(run, "_timed", lambda made, config, n, seconds=seconds: seconds[config.precision])
+        config, choices = run._faster_precision(made, "cpu")
+        assert config.precision == chosen and "times as fast" in choices[0].reason
+    monkeypatch.setattr(planning, "has_bfloat16", lambda device: False)
+    assert run._faster_precision(made, "cpu")[0].precision == "float32"
+
+
+def test_a_length_that_would_take_too_long_is_cut_and_says_what_would_not() -> None:
+    from noisepath.training import run
+    from noisepath.training.processes import Processes
+
+    made = build(digits(), TrainConfig(channels=(8,), attention=(), precision="float32"))
+    slow = pytest.MonkeyPatch()
+    with slow.context() as patched:
+        patched.setattr(run, "_timed", lambda *a, **k: 10.0)
+        config, choices, each = run._settle(made, 0.0, "cpu", Processes("cpu"))
+        assert each == 10.0 and config.steps == round(0.9 * 3600 / 10)
+        assert f"--steps {-(-50 * 1797 // 64)}" in choices[-1].reason
+        patched.setattr(run, "_timed", lambda *a, **k: 0.1)
+        config, choices, each = run._settle(made, 0.0, "cpu", Processes("cpu"))
+        assert config.steps == -(-50 * 1797 // 64)

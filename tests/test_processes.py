@@ -1,0 +1,76 @@
+"""Several processes make the run that one makes: the same samples, the same noise, the same losses."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from noisepath.data import digits
+from noisepath.training import TrainConfig
+from noisepath.training.processes import Processes, share
+from noisepath.training.run import build
+
+SAID = [
+    "--data", "digits", "--steps", "8", "--channels", "8", "16", "--blocks", "1", "--batch-size", "8", "--log-every", "1",
+    "--no-evaluate", "--no-progress", "--precision", "float32", "--times", "importance", "--schedule", "linear",
+    "--schedule-options", "num_timesteps", "4", "beta_end", "0.5", "--prediction", "v", "--times-options", "history", "1",
+]  # fmt: skip
+
+
+def _rank(rank: int, count: int) -> Processes:
+    team = Processes("cpu")
+    team.rank, team.count = rank, count
+    return team
+
+
+def test_the_parts_of_all_processes_are_the_batch() -> None:
+    assert [list(share(range(8), rank, 4)) for rank in range(4)] == [[0, 1], [2, 3], [4, 5], [6, 7]]
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_the_gradients_of_two_processes_average_to_that_of_one(accumulate: int) -> None:
+    """What is averaged over processes is what each of them computes: pictures, times, noise and all, by number."""
+
+    def gradient(team: Processes) -> torch.Tensor:
+        made = build(digits(), TrainConfig(channels=(8,), attention=(), batch_size=8, accumulate=accumulate), team=team)
+        trainer = made.make(made.config, 4)
+        batch = trainer._next_batch()
+        for places in trainer._parts():
+            trainer._backward(batch, places)
+        return torch.cat([p.grad.flatten() for p in trainer.parameters if p.grad is not None])
+
+    whole = gradient(_rank(0, 1))
+    parts = torch.stack([gradient(_rank(rank, 2)) for rank in range(2)])
+    assert (parts.mean(0) - whole).norm() <= 1e-5 * whole.norm()
+    assert (parts[0] - parts[1]).norm() > 0.1 * whole.norm()
+
+
+def test_a_batch_that_can_not_be_shared_is_refused() -> None:
+    made = build(digits(), TrainConfig(channels=(8,), attention=(), batch_size=9), team=_rank(0, 2))
+    with pytest.raises(ValueError, match="9 can't be shared by 2 processes"):
+        made.make(made.config, 4)
+
+
+def test_two_processes_over_gloo_give_the_losses_of_one(tmp_path: Path) -> None:
+    pytest.importorskip("accelerate")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    alone = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "noisepath", "train", *SAID, "--out"]
+    launched = {**alone, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "ACCELERATE_USE_CPU": "true"}
+    runs = [subprocess.Popen([*command, str(tmp_path / "one")], env=alone, stdout=subprocess.DEVNULL)]
+    for rank in ("0", "1"):
+        told = {**launched, "RANK": rank, "LOCAL_RANK": rank}
+        runs.append(subprocess.Popen([*command, str(tmp_path / "two")], env=told, stdout=subprocess.DEVNULL))
+    assert [run.wait(120) for run in runs] == [0, 0, 0]
+    logs = [(tmp_path / name / "log.jsonl").read_text().splitlines() for name in ("one", "two")]
+    one, two = ([json.loads(line)["loss"] for line in lines] for lines in logs)
+    assert len(one) == 8 and one == pytest.approx(two, rel=1e-5)
