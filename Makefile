@@ -5,10 +5,11 @@ WORKERS ?= 2
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test lint types peers test-peers mutants clean
+.PHONY: help demo runs test lint types peers test-peers mutants clean
 
 help:
 	@echo "make demo        train on scikit-learn's digits, sample, evaluate, write pictures (about 5 minutes)"
+	@echo "make runs        train the benchmark networks into runs/: digits, and with NOISEPATH_DATA set MNIST and CIFAR-10"
 	@echo "make test        the tests, with coverage"
 	@echo "make lint types  ruff, mypy --strict"
 	@echo "make test-peers  the tests that compare with k-diffusion (make peers installs it)"
@@ -17,6 +18,10 @@ help:
 
 demo: $(VENV)/.installed
 	$(BIN)/noisepath demo $(ARGS)
+
+# The networks that later comparisons are made on; a run that is there already is gone on with, or left as it is.
+runs: $(VENV)/.installed
+	$(BIN)/python benchmarks/runs.py $(ARGS)
 
 test: $(VENV)/.developing
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --cov --cov-fail-under=95 $(ARGS)
@@ -53,5 +58,5 @@ $(VENV)/.developing: $(VENV)/.installed
 	@touch $@
 
 $(VENV)/.peers: $(VENV)/.developing
-	$(PIP) --no-deps k-diffusion torchsde torchdiffeq trampoline
+	$(PIP) --no-deps k-diffusion torchsde torchdiffeq trampoline azula einops
 	@touch $@

@@ -161,6 +161,9 @@ def test_what_is_no_picture_is_told_by_what_it_should_be() -> None:
     with pytest.raises(BadPicture, match="'x': it is no PNG, JPEG, WEBP, BMP, GIF or TIFF") as caught:
         head(b"%!PS-Adobe-3.0", "x")
     assert (caught.value.name, caught.value.reason) == ("x", "it is no PNG, JPEG, WEBP, BMP, GIF or TIFF")
+    for form in ("PPM", "ICO", "TGA", "PCX", "SGI"):  # Pillow could, but is never asked
+        with pytest.raises(BadPicture, match="it is no PNG"):
+            head(_bytes(Image.new("L", (16, 16)), form), "x")
     with pytest.raises(BadPicture, match="the file is empty"):
         head(b"", "x")
     with pytest.raises(BadPicture, match="No such file"):

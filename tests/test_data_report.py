@@ -147,6 +147,7 @@ def test_the_contact_sheet_shows_each_class_in_a_row_as_the_network_sees_it(phot
 def test_large_pictures_without_classes_are_shown_smaller(tmp_path: Path) -> None:
     for i in range(3):
         _save(tmp_path / "photos" / f"{i}.png", np.full((300, 600), 50 * i, np.uint8))
+    (tmp_path / "photos" / "1b.png").write_bytes(b"bad, and not shown")
     out = tmp_path / "sheet.png"
     assert main(["data", str(tmp_path / "photos"), "--out", str(out), "--no-progress"]) == 0
     sheet = np.asarray(Image.open(out))

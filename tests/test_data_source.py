@@ -189,6 +189,48 @@ def test_an_entry_packed_by_a_rarer_method_is_refused_by_name(tmp_path: Path) ->
     assert found.bad == (("a.png", "it is packed by method 14, but only stored and deflated entries are read"),)
 
 
+def _bad(path: Path) -> dict[str, str]:
+    return dict(source(path).found.bad)
+
+
+def test_entries_that_could_deceive_are_refused_by_name_and_the_others_are_read(tmp_path: Path) -> None:
+    link, device, fine = (zipfile.ZipInfo(name) for name in ("link.png", "device.png", "fine.png"))
+    for info, mode in ((link, 0o120777), (device, 0o020666), (fine, 0o100644)):
+        info.create_system, info.external_attr = 3, mode << 16
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w") as file, pytest.warns(UserWarning, match="Duplicate"):
+        for name in ("twice.png", "twice.png", "../out.png", "C:/x.png", "secret.png", link, device, fine):
+            file.writestr(name, b"content")
+    content = bytearray(path.read_bytes())
+    content[content.rfind(b"secret.png") - 46 + 8] |= 1
+    path.write_bytes(content)
+    no_path, no_file = "its name is no plain path inside the zip", "it is a link or a device, not a file"
+    assert _bad(path) == {
+        "../out.png": no_path,
+        "C:/x.png": no_path,
+        "device.png": no_file,
+        "link.png": no_file,
+        "secret.png": "it is encrypted",
+        "twice.png": "2 entries of the zip have this name",
+    }
+    assert list(source(path).found.pictures) == ["fine.png"] and source(path).read("fine.png") == b"content"
+
+
+@pytest.mark.parametrize("packed", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_single_wrong_bit_in_an_entry_is_seen(tmp_path: Path, packed: int) -> None:
+    path = _zip(tmp_path / "x.zip", ["a.png"], packed)
+    content = bytearray(path.read_bytes())
+    content[80] ^= 4
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="the zip is damaged"):
+        source(path).read("a.png")
+
+
+def test_no_more_is_unpacked_than_an_entry_says_and_one_byte() -> None:
+    packed = zlib.compress(bytes(10**6))[2:]  # without zlib's two bytes of a head
+    assert len(module._unpacked(packed, module._Place(0, len(packed), 10, 0, True))) == 11
+
+
 def test_an_entry_never_unpacks_to_more_than_it_says(tmp_path: Path) -> None:
     """The table of contents says 10 bytes, the packed bytes hold 300: the check is made on what comes out."""
     content = bytearray(_zip(tmp_path / "x.zip", ["a.png"]).read_bytes())

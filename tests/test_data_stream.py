@@ -94,6 +94,24 @@ def test_after_a_hundred_bad_tries_the_last_is_named(photos: Path) -> None:
         show(data, 0, [0, 1])
 
 
+def test_a_hundred_tries_are_made_and_no_more(photos: Path) -> None:
+    data = open_data(DataConfig(str(photos)))
+
+    def row(n: int) -> list[int]:
+        return [data.shown(0, [n])[0], *(noise.key(0, n, "instead", k) % COUNT for k in range(1, 102))]
+
+    for tries, reached in ((100, True), (101, False)):
+        n = next(n for n in range(999) if row(n).index(row(n)[tries]) == tries)
+        good = row(n)[tries]
+        data.memory.bad.update({i: "broken" for i in range(COUNT)})  # type: ignore[attr-defined]
+        del data.memory.bad[good]  # type: ignore[attr-defined]
+        if reached:
+            assert show(data, 0, [n]).shown == (good,)
+        else:
+            with pytest.raises(ValueError, match="100 pictures tried"):
+                show(data, 0, [n])
+
+
 @pytest.mark.parametrize("flip", [False, True])
 def test_batches_are_equal_to_the_bit_with_any_number_of_workers(photos: Path, flip: bool) -> None:
     wanted = _samples(12)

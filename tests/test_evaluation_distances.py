@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from noisepath.evaluation.distances import (
+    _weighted_mmd,
     frechet_distance,
     frechet_interval,
     gaussian_frechet,
@@ -43,6 +44,15 @@ def test_more_rows_than_are_held_at_once_make_no_difference() -> None:
     aa, bb, ab = ((x @ y.T / 2 + 1) ** 3 for x, y in ((a, a), (b, b), (a, b)))
     plain = (aa.sum() - np.trace(aa)) / (1100 * 1099) + (bb.sum() - np.trace(bb)) / (600 * 599) - 2 * ab.mean()
     assert kernel_distance(a, b) == pytest.approx(plain, rel=1e-9)
+
+
+def test_rows_that_are_counted_several_times_are_not_paired_with_themselves() -> None:
+    """Counts (2, 1, 0) and (1, 2): every pair of different rows, as often as the product of their counts says."""
+    random = np.random.default_rng(11)
+    a, b = random.normal(size=(3, 2)), random.normal(size=(2, 2))
+    found = _weighted_mmd(a, b, np.array([[2.0, 1.0, 0.0]]), np.array([[1.0, 2.0]]))
+    across = (2 * _kernel(a[0], b[0]) + 4 * _kernel(a[0], b[1]) + _kernel(a[1], b[0]) + 2 * _kernel(a[1], b[1])) / 9
+    assert found.tolist() == pytest.approx([_kernel(a[0], a[1]) + _kernel(b[0], b[1]) - 2 * across])
 
 
 def test_the_kernel_distance_of_gaussians_is_what_their_moments_say() -> None:
@@ -100,10 +110,18 @@ def test_precision_falls_with_bad_samples_and_recall_with_missing_ones() -> None
 
 def test_precision_and_recall_agree_with_plain_loops_beyond_one_block_of_rows() -> None:
     random = np.random.default_rng(6)
-    real, made = random.normal(size=(700, 2)), random.normal(size=(60, 2)) * 1.5
-    radii = [sorted(math.dist(x, y) for y in real)[3] for x in real]  # the 0-th is the picture itself
-    plain = np.mean([any(math.dist(m, x) <= r for x, r in zip(real, radii, strict=True)) for m in made])
+    real, made = random.normal(size=(600, 2)), random.normal(size=(60, 2)) * 1.5
+    radii = [np.sort(np.hypot(*(real - x).T))[3] for x in real]  # the 0-th is the picture itself
+    plain = np.mean([(np.hypot(*(real - m).T) <= radii).any() for m in made])
     assert precision_recall(real, made)[0] == plain
+
+
+def test_no_picture_is_its_own_neighbour_in_any_block_of_rows() -> None:
+    """350 pairs at distance 1, far from each other: a ball reaches the partner, so it holds the place between the two."""
+    starts = 100.0 * np.arange(350)
+    real = np.sort(np.concatenate([starts, starts + 1]))[:, None]
+    assert inside(starts[:, None] + 0.5, real, k=1).all()
+    assert not inside(starts[:, None] + 2.5, real, k=1).any()
 
 
 def test_too_few_pictures_for_the_neighbours_are_refused() -> None:

@@ -116,6 +116,7 @@ def test_like_reports_are_compared_figure_by_figure() -> None:
     assert one.change == pytest.approx(0.9) and one.beyond_chance is False
     assert two.change == pytest.approx(1.1) and two.beyond_chance is True
     assert not near.notes
+    assert compare(_report(_figure(3.1)), _report(_figure(2.0))).differences[0].beyond_chance is True
     (unknown,) = compare(_report(_figure(2.0)), _report(_figure(None))).differences
     assert unknown.change is None and unknown.beyond_chance is None
 

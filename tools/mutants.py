@@ -27,7 +27,7 @@ CAUGHT, SURVIVED = "caught", "SURVIVED"
 
 def copy_of_the_tree(into: Path) -> Path:
     """Sources, tests and what they read, in a folder of their own."""
-    for name in ("src", "tests"):
+    for name in ("src", "tests", "benchmarks"):
         shutil.copytree(ROOT / name, into / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", into)
     return into

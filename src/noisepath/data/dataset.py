@@ -102,6 +102,8 @@ class Dataset:
     attributes: tuple[dict[str, object], ...] | None = None
     moments: tuple[float, float] | None = None
     """Mean and standard deviation to go by in place of these pictures' own."""
+    source: str = ""
+    """The word or path by which :func:`noisepath.data.open_data` finds these pictures again; empty if there is none."""
 
     def __post_init__(self) -> None:
         self._check()
@@ -230,6 +232,7 @@ def digits() -> Dataset:
         torch.tensor(data.target, dtype=torch.int64),
         tuple(str(name) for name in data.target_names),
         tuple(f"digit {i}" for i in range(len(data.target))),
+        source="digits",
     )
 
 

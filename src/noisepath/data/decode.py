@@ -235,8 +235,7 @@ def _is_grey(image: Image) -> bool:
 def _read_smaller(image: Image, form: Form, orientation: int) -> None:
     """Let the JPEG decoder leave out detail that scaling down would remove: it stays at least twice the size wanted."""
     height, width = (form.width, form.height) if orientation in _SIDEWAYS else (form.height, form.width)
-    if image.width >= 4 * width and image.height >= 4 * height:
-        image.draft(image.mode, (2 * width, 2 * height))
+    image.draft(image.mode, (2 * width, 2 * height))
 
 
 def _plain(image: Image, form: Form) -> Image:

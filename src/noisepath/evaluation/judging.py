@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Asked", "Drawn", "Judge", "draw", "in_proportion", "judge", "losses"]
 
-MOST_FOR_LOSS = 512
+MOST_FOR_LOSS = 256
 SHOWN = 16
 """How many suspects are written down."""
 
@@ -275,7 +275,7 @@ def _suspects(near: Nearest, names: Sequence[str]) -> list[Suspect]:
 def losses(
     denoiser: Denoiser, real: Real, variance: float, seed: int = 0, device: str = "cpu", progress: bool = False
 ) -> tuple[LevelLoss, ...]:
-    """The error at each level, on held-out and on as many training pictures: at most 512 of each."""
+    """The error at each level, on held-out and on as many training pictures: at most 256 of each."""
     count = min(MOST_FOR_LOSS, len(real.train), len(real.train) if real.held_out is None else len(real.held_out))
     at = log_snrs_of(denoiser.schedule)
 
