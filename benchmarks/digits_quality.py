@@ -53,7 +53,7 @@ def main() -> None:
 def one_run(seed: int, folder: Path, dataset: Dataset, judge: DigitsJudge, args: argparse.Namespace) -> dict[str, DigitsReport]:
     """Train (or load) one model and judge its pictures."""
     start = time.perf_counter()
-    if not (folder / "config.json").exists():
+    if not (folder / "run.toml").exists():
         config = TrainConfig(minutes=args.minutes, steps=args.steps, seed=seed)
         train(dataset, folder, config, progress=False)
     trained = time.perf_counter() - start

@@ -207,10 +207,34 @@ def test_samples_that_can_not_be_made_are_refused(
 
 
 def test_an_unknown_option_ends_with_2_and_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(["sample", "x", "--stpes", "3"])
-    assert ended.value.code == 2
-    assert "--steps" in capsys.readouterr().err
+    assert "'--stpes'; did you mean '--steps'?" in _refused(["sample", "x", "--stpes", "3"], capsys)
+    assert "did you mean '--help'?" in _refused(["--hlep"], capsys)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("train --data x --picture-size abc", "--picture-size takes INT INT|INT, but was given 'abc' (noisepath train --help)"),
+        ("train --data x --steps 3.5", "--steps takes INT, but was given '3.5'"),
+        ("train --data x --channels 8 a", "--channels takes [INT [INT ...]]"),
+        ("train --data x --betas 0.5", "Missing value for argument '--betas'"),
+        ("train --data", "Missing value for argument '--data'"),
+        ("train --config", "Missing value for argument '--config'"),
+        ("sample", "Missing from noisepath sample: RUN"),
+        ("sample x --n 1 2", "Unrecognized options: 2"),
+    ],
+)
+def test_words_that_can_not_be_read_are_told_in_one_line(
+    words: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert message in _refused(words.split(), capsys)
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    shown = subprocess.run(
+        f"{sys.executable} -m noisepath train --help | head -1", shell=True, capture_output=True, text=True, check=False
+    )
+    assert shown.stdout.startswith("usage") and not shown.stderr
 
 
 def test_a_run_is_not_overwritten_unless_asked(

@@ -317,6 +317,12 @@ def test_settings_that_do_not_fit_together_are_refused_before_a_folder_is_made(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_run_among_its_own_pictures_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="lies among the pictures of .* and would become one of them"):
+        train(tmp_path, tmp_path / "deep" / "run", TrainConfig(**QUICK))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_trainer_needs_a_step_to_make() -> None:
     with pytest.raises(ValueError, match="at least one step"):
         _trainer(0)

@@ -6,6 +6,7 @@ a run whose last checkpoint could not be written with 3.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -26,6 +27,9 @@ def main(args: Sequence[str] | None = None) -> int:
         from noisepath.cli import commands  # torch comes in here: --help and typing errors need not wait for it
 
         commands.run(command)
+    except BrokenPipeError:  # whoever read the output has gone, as head does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + 13
     except (ValueError, OSError) as error:
         print(f"noisepath: {printable(' '.join(str(error).split()))}", file=sys.stderr)
         return int(getattr(error, "exit_code", 2))

@@ -95,6 +95,8 @@ def train(
     config, folder, team = config or TrainConfig(), Path(out), processes(device)
     _refuse_a_run(folder, overwrite)
     asked = data if isinstance(data, DataConfig) else DataConfig(data=os.fspath(data)) if _is_path(data) else None
+    if asked is not None and Path(asked.data).is_dir() and folder.resolve().is_relative_to(Path(asked.data).resolve()):
+        raise ValueError(f"the run {str(folder)!r} lies among the pictures of {asked.data!r}, and would become one of them")
     pictures = data if asked is None else open_data(asked)
     source = asked or DataConfig(data=getattr(pictures, "source", ""), holdout=0)
     held_out = holdout_size(source, len(pictures))
