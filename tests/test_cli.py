@@ -6,6 +6,7 @@ import dataclasses
 import json
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -253,6 +254,18 @@ def test_ctrl_c_ends_with_130_and_one_line(monkeypatch: pytest.MonkeyPatch, caps
     monkeypatch.setattr(commands, "run", pressed)
     assert main(["schedule"]) == 130
     assert capsys.readouterr().err.strip() == "noisepath: stopped"
+
+
+def test_sigterm_ends_any_command_with_143_and_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from noisepath.cli import commands
+
+    monkeypatch.setattr(commands, "run", lambda command: signal.raise_signal(signal.SIGTERM))
+    before = signal.getsignal(signal.SIGTERM)
+    assert main(["schedule"]) == 143
+    assert capsys.readouterr().err.strip() == "noisepath: stopped"
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_an_error_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,17 +16,10 @@ __all__ = ["main"]
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command with ``args`` (the process's own if not given); the exit code is given back."""
     try:
-        from noisepath.cli.options import Doctor, parse
+        from noisepath.training.signals import terminable
 
-        command = parse(sys.argv[1:] if args is None else args)
-        if isinstance(command, Doctor):  # works where torch itself is broken
-            from noisepath.cli import doctor
-
-            doctor.run(command)
-            return 0
-        from noisepath.cli import commands  # torch comes in here: --help and typing errors need not wait for it
-
-        commands.run(command)
+        with terminable():
+            _run(sys.argv[1:] if args is None else args)
     except BrokenPipeError:  # whoever read the output has gone, as head does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + 13
@@ -39,6 +32,21 @@ def main(args: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _run(args: Sequence[str]) -> None:
+    from noisepath.cli.options import Doctor, parse
+
+    command = parse(args)
+    if isinstance(command, Doctor):  # works where torch itself is broken
+        from noisepath.cli import doctor
+
+        doctor.run(command)
+        return
+    from noisepath.cli import commands  # torch comes in here: --help and typing errors need not wait for it
+
+    commands.run(command)
+
+
 def printable(text: str) -> str:
     """Text that any terminal takes: names of files can hold bytes that are no characters."""
-    return text.encode(sys.stderr.encoding or "utf-8", "backslashreplace").decode(sys.stderr.encoding or "utf-8")
+    encoding = sys.stderr.encoding or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from noisepath import page
 from noisepath.cli.options import Evaluate
 from noisepath.evaluation import compare, evaluate, read_report, summary
 from noisepath.evaluation.table import comparison_table
@@ -28,5 +31,7 @@ def run(command: Evaluate, device: str) -> None:
         out=command.out,
     )
     print(summary(made))
+    if made.folder.resolve().parent == Path(command.run).resolve():
+        page.write(command.run)
     if other is not None:
         print(f"\n{comparison_table(compare(other, made.report), str(command.compare), str(command.run))}")

@@ -179,6 +179,8 @@ class Loop:
 
     def _finish(self) -> None:
         self.save()
+        if self.main and (greyed := getattr(self.trainer.data, "made_grey", 0)):
+            self.say(f"{greyed} colour pictures were brought to grey, as the first ones looked at were")
         self._guard("a grid of samples", self.grid)
         self._guard("the page", self._pictures)
         if self.unsaved:

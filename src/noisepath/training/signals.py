@@ -1,4 +1,7 @@
-"""Ctrl-C and SIGTERM end a run after the step that is being made; a second one ends it at once."""
+"""Ctrl-C and SIGTERM end a run after the step that is being made; a second one ends it at once.
+
+Outside a run SIGTERM is made to end a program as Ctrl-C does: by an exception, so that nothing is left half done.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["Interrupted", "Polite", "polite"]
+__all__ = ["Interrupted", "Polite", "polite", "terminable"]
 
 
 class Interrupted(KeyboardInterrupt):
-    """A run was asked to end by a signal, and has saved what it had."""
+    """A program was asked to end by a signal; a run has saved what it had."""
 
     def __init__(self, signum: int, message: str) -> None:
         super().__init__(message)
@@ -45,3 +48,20 @@ def polite() -> Iterator[Polite]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """While this lasts, SIGTERM raises :class:`Interrupted` (in the main thread; elsewhere nothing changes)."""
+
+    def end(signum: int, frame: FrameType | None) -> None:
+        raise Interrupted(signum, "stopped")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
