@@ -34,7 +34,7 @@ from PIL import Image
 
 import noisepath.training.run as run_module
 from noisepath.cli import main as noisepath
-from noisepath.training.checkpoint import newest, steps_of
+from noisepath.training.checkpoint import newest
 from noisepath.training.record import read_run
 
 STEPS, EVERY = 40, 5
@@ -179,13 +179,11 @@ def killed(scene: Scene, chance: random.Random, workers: int) -> tuple[int, str 
             os.killpg(number, signal.SIGKILL)
             wait(number)
             kills += 1
-            if (out / "run.toml").exists() and steps_of(out / "checkpoints"):
+            if (out / "run.toml").exists():
                 try:
                     newest(out, read_run(out).identity)
-                except ValueError as error:
+                except (ValueError, OSError) as error:
                     return kills, f"after a kill there is no whole checkpoint: {error}"
-            elif (out / "run.toml").exists() and not steps_of(out / "checkpoints"):
-                shutil.rmtree(out)  # killed before its first save: there is nothing to go on with yet
             continue
         if code:
             return kills, f"ended with {code}"

@@ -34,14 +34,30 @@ def test_size_and_fold_follow_the_pictures_and_the_machine(
     config, network, choices = choose(TrainConfig(), shape, 10, device)
     assert (config.size, config.fold) == (size, fold)
     assert network.fold == fold and network.in_channels == shape[0] and network.classes == 10
-    assert {choice.name for choice in choices} == {"size", "fold", "learning_rate"}
+    assert {choice.name for choice in choices} == {"size", "fold", "times", "learning_rate"}
     assert all(choice.reason for choice in choices)
 
 
+def test_a_short_run_on_a_cpu_gets_the_network_that_learns_soonest() -> None:
+    sizes = {
+        minutes: choose(TrainConfig(minutes=minutes), (1, 28, 28), 0, "cpu")[0].size for minutes in (1.0, 30.0, 31.0, None)
+    }
+    assert sizes == {1.0: "compact", 30.0: "compact", 31.0: "small", None: "small"}
+    assert choose(TrainConfig(steps=100), (1, 28, 28), 0, "cpu")[0].size == "compact"
+    assert choose(TrainConfig(minutes=1.0), (1, 8, 8), 0, "cpu")[0].size == "tiny"
+
+
 def test_what_is_said_is_kept_and_not_explained() -> None:
-    said = TrainConfig(size="tiny", fold=3, learning_rate=0.5)
+    said = TrainConfig(size="tiny", fold=3, learning_rate=0.5, times_options={"mean": -0.7})
     config, network, choices = choose(said, (3, 64, 64), 0, "cpu")
     assert config == said and network.fold == 3 and choices == []
+
+
+@pytest.mark.parametrize(("side", "mean"), [(4, -1.2), (8, -1.2), (16, -1.2 + 0.69), (28, 0.0), (256, 0.0)])
+def test_larger_pictures_are_trained_at_more_noise(side: int, mean: float) -> None:
+    config, _, _ = choose(TrainConfig(), (1, side, side - 1), 0, "cpu")
+    assert config.times_options == {"mean": pytest.approx(mean, abs=0.01)}
+    assert choose(TrainConfig(times="uniform"), (1, side, side), 0, "cpu")[0].times_options == {}
 
 
 def test_the_rate_falls_with_the_size_of_the_network() -> None:

@@ -85,7 +85,8 @@ def _is_int(value: object) -> bool:
 
 SIZES: dict[str, dict[str, Any]] = {
     "tiny": {"channels": (48, 96), "blocks": 1, "attention": (1,), "embedding": 192},
+    "compact": {"channels": (64, 128), "blocks": 1, "attention": (1,), "embedding": 192},
     "small": {"channels": (64, 128, 128), "blocks": 2, "attention": (2,), "embedding": 256},
     "base": {"channels": (128, 256, 256, 256), "blocks": 2, "attention": (2, 3), "embedding": 512},
 }
-"""Network sizes by name: about 1.3, 6 and 31 million parameters, for pictures of about 8, 32 and 64 pixels."""
+"""Network sizes by name: about 1.3, 2.2, 6 and 31 million parameters."""

@@ -67,11 +67,18 @@ class Loop:
         kept = values or {}
         self.losses: list[float] = [float(loss) for loss in kept.get("losses", [])]
         self.before = float(kept.get("seconds", 0.0))
+        self.start = time.perf_counter()
         self.unsaved: str | None = None
         self.saved_at = trainer.done if values else -1
         self.unwritten = ""
         total = trainer.total
         self.snapshots = {round(total / part) for part in PARTS if total >= part}
+
+    def begin(self) -> None:
+        """The checkpoint of step 0: whatever is wrong with the disk is better known now (:class:`Unsaved`)."""
+        self.save()
+        if self.unsaved:
+            raise Unsaved(self.unsaved)
 
     def go(self) -> None:
         """From the step that the trainer has come to until the last, and what is left behind at the end."""
@@ -80,8 +87,6 @@ class Loop:
         trainer = self.trainer
         shown = self.progress and self.main
         self.start = self.since = self.last_save = time.perf_counter()
-        if self.saved_at < 0:
-            self.save()  # whatever is wrong with the disk is better known now
         self._guard("the page", self._pictures)
         quiet = 0.1 if sys.stderr is not None and sys.stderr.isatty() else 10.0
         try:
@@ -318,7 +323,7 @@ def empty(folder: Path) -> None:
         shutil.rmtree(folder / root, ignore_errors=True)
     for grid in (folder / "samples").glob("[0-9]*.png"):
         grid.unlink()
-    for name in ("plan.json", "data.json", LOG, "loss.png", "index.html", "diverged.json", "run.toml"):
+    for name in ("data.json", LOG, "loss.png", "index.html", "diverged.json", "plan.json", "run.toml"):
         (folder / name).unlink(missing_ok=True)
 
 

@@ -2,9 +2,12 @@
 
 The rules, for a longer side of s pixels:
 
-    size        on a CPU tiny up to 12 pixels and small beyond; on an accelerator small up to 16 and base beyond
+    size        on a CPU tiny up to 12 pixels, beyond them compact, which learns soonest, and small for runs of more than
+                half an hour; on an accelerator small up to 16 and base beyond
     fold        1 up to 20 pixels; beyond, squares of 2 (of 4 beyond 48) on a CPU, where full size would take days;
                 on an accelerator squares of 2 beyond 96
+    times       log-normal noise levels around log sigma = -1.2 for 8 pixels, and higher by log(s / 8) for larger pictures, up
+                to 0: neighbouring pixels are alike, so that it takes more noise to hide what a picture shows
     rate        3e-3 up to 2 million parameters, 2e-3 up to 12 million, 5e-4 beyond
     length      each picture 50 times, but 80,000 pictures at least; at most 60 minutes on a CPU, 8 hours on an accelerator
     precision   the faster of float32 and bfloat16, measured, where the processor has bfloat16
@@ -12,6 +15,7 @@ The rules, for a longer side of s pixels:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -80,9 +84,12 @@ def choose(
     where = "a CPU" if on_cpu else "an accelerator"
     choices: list[Choice] = []
     if config.size == "auto":
-        size = ("tiny" if side <= 12 else "small") if on_cpu else ("small" if side <= 16 else "base")
+        long = config.steps is None and (config.minutes is None or config.minutes > 30)
+        on_a_cpu = "tiny" if side <= 12 else "small" if long else "compact"
+        size = on_a_cpu if on_cpu else "small" if side <= 16 else "base"
         config = replace(config, size=size)
-        choices.append(Choice("size", size, f"{side} pixels on {where}"))
+        how_long = ", more than half an hour" if size == "small" and on_cpu else ""
+        choices.append(Choice("size", size, f"{side} pixels on {where}{how_long}"))
     if config.fold is None:
         fold = (1 if side <= 20 else 2 if side <= 48 else 4) if on_cpu else (1 if side <= 96 else 2)
         config = replace(config, fold=fold)
@@ -93,6 +100,10 @@ def choose(
         )
         choices.append(Choice("fold", str(fold), reason))
     network = network_config(shape, classes, config, schedules.schedule(config.schedule, **config.schedule_options))
+    if config.times == "log_normal" and "mean" not in config.times_options:
+        mean = min(0.0, max(-1.2, round(-1.2 + math.log(side / 8), 2)))
+        config = replace(config, times_options={**config.times_options, "mean": mean})
+        choices.append(Choice("times", f"{mean:g}", f"mean log sigma of the noise that is trained on, for {side} pixels"))
     if config.learning_rate is None:
         with torch.device("meta"):
             million = _parameters(_unet(network)) / 1e6

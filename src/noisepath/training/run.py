@@ -31,7 +31,7 @@ from noisepath.files import clear_leftovers, write_whole
 from noisepath.nn.unet import UNet
 from noisepath.times import TIMES
 from noisepath.training import plan as planning
-from noisepath.training.checkpoint import CHECKPOINTS, SNAPSHOTS, load, newest, read_state, steps_of
+from noisepath.training.checkpoint import CHECKPOINTS, SNAPSHOTS, load, newest, read_state
 from noisepath.training.config import TrainConfig
 from noisepath.training.ema import gamma_of_length
 from noisepath.training.lock import locked
@@ -43,6 +43,7 @@ from noisepath.training.trainer import Trainer
 
 __all__ = ["Made", "build", "resume", "steps_in", "train"]
 
+PLAN = "plan.json"
 RESERVE = 0.9
 """Share of the time left that is planned for, when minutes are turned into steps."""
 LONGEST_TRIAL = 20.0
@@ -112,9 +113,12 @@ def train(
         plan = _plan(made, run, pictures, held_out, [*made.choices, *choices], seconds_each, team)
         if team.is_main:
             say(planning.told(plan))
-            _begin(folder, run, plan, pictures)
+            _begin(folder, plan, pictures)
         team.wait()
         loop = Loop(made.make(settled, plan.steps), folder, run, progress, say)
+        loop.begin()
+        if team.is_main:
+            write_run(folder, run)  # from here on there is a run, and it has a checkpoint
         loop.go()
     team.wait()
     return load(folder, str(team.device))
@@ -179,6 +183,7 @@ def build(
     workers: int = 0,
 ) -> Made:
     """Everything checked and chosen that needs no measuring."""
+    config, numbers, choices = planning.choose(config, data.shape, data.classes, device)
     schedule = schedules.schedule(config.schedule, **config.schedule_options)
     times_kind = lookup(TIMES, config.times, "times")
     check_options(f"times {config.times!r}", times_kind, config.times_options)
@@ -190,7 +195,6 @@ def build(
     objective.losses(lambda x, t: x, torch.zeros(2, 1), seed=config.seed, step=0, samples=[0, 1])
     for length in config.ema_lengths:
         gamma_of_length(length)
-    config, numbers, choices = planning.choose(config, data.shape, data.classes, device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         network = UNet(numbers)
@@ -290,21 +294,20 @@ def _plan(
     )
 
 
-def _begin(folder: Path, run: RunConfig, plan: planning.Plan, pictures: Any) -> None:
-    """A folder with the plan and nothing else of a run."""
-    if (folder / FILE).exists():
+def _begin(folder: Path, plan: planning.Plan, pictures: Any) -> None:
+    """A folder with the plan and nothing else of a run, or of the beginning of one."""
+    if (folder / FILE).exists() or (folder / PLAN).exists():
         empty(folder)
-    with write_whole(folder / "plan.json") as part:
+    with write_whole(folder / PLAN) as part:
         part.write_text(json.dumps(plan.to_dict(), indent=1) + "\n", encoding="utf-8")
     with write_whole(folder / "data.json") as part:
         part.write_text(json.dumps({"fingerprint": pictures.fingerprint, "listing": pictures.listing}) + "\n", encoding="utf-8")
-    write_run(folder, run)
 
 
 def _refuse_a_run(folder: Path, overwrite: bool) -> None:
     if folder.is_file():
         raise ValueError(f"{str(folder)!r} is a file: a run needs a folder")
-    if overwrite or not ((folder / FILE).exists() or steps_of(folder / CHECKPOINTS) or (folder / "config.json").exists()):
+    if overwrite or not ((folder / FILE).exists() or (folder / "config.json").exists()):
         return
     raise ValueError(f"{str(folder)!r} already holds a run: resume it, choose another folder, or say overwrite")
 
