@@ -1,11 +1,27 @@
-"""torch, loaded when it is first used: names, configurations and ``--help`` must not wait for it."""
+"""Loading at first use: torch, and the names that a package offers; configurations and ``--help`` must not wait for them."""
 
 from __future__ import annotations
 
 import importlib
+import sys
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["torch"]
+__all__ = ["offer", "torch"]
+
+
+def offer(package: str, home: Mapping[str, str]) -> Callable[[str], Any]:
+    """A package's ``__getattr__`` (PEP 562): each name of ``home`` is fetched from its module when it is first asked for."""
+
+    def fetch(name: str) -> Any:
+        if name not in home:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        value = getattr(importlib.import_module(f"{package}.{home[name]}"), name)
+        setattr(sys.modules[package], name, value)
+        return value
+
+    return fetch
+
 
 if TYPE_CHECKING:
     import torch

@@ -14,8 +14,9 @@ report     what there is to know of a data set before a run, and its contact she
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from noisepath._lazy import offer
 
 if TYPE_CHECKING:
     from noisepath.data.config import DataConfig as DataConfig
@@ -52,11 +53,4 @@ _HOME = {
     "show": "stream",
 }
 __all__ = [*_HOME]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = offer(__name__, _HOME)

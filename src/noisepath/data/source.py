@@ -124,10 +124,10 @@ class Folder:
     def read(self, name: str) -> bytes:
         """A file's bytes."""
         with open(os.path.join(self.root, name), "rb") as file:
-            content = file.read(LARGEST + 1)
-        if len(content) > LARGEST:
-            raise ValueError(f"the file is larger than {LARGEST >> 20} MiB")
-        return content
+            size = os.fstat(file.fileno()).st_size
+            if size > LARGEST:
+                raise ValueError(f"the file is larger than {LARGEST >> 20} MiB")
+            return file.read(size)  # a number, since reading asks for the room first
 
 
 class _Walk:
@@ -240,7 +240,8 @@ class Zip:
                 raise ValueError("the zip is damaged: there is no such entry where it should be")
             name_length, extra_length = struct.unpack("<HH", local[26:30])
             file.seek(name_length + extra_length, os.SEEK_CUR)
-            content = _unpacked(file.read(place.packed), place)
+            left = os.fstat(file.fileno()).st_size - file.tell()
+            content = _unpacked(file.read(max(0, min(place.packed, left))), place)
         if len(content) != place.size or zlib.crc32(content) != place.check:
             raise ValueError("the zip is damaged: the entry's length or check sum is wrong")
         return content

@@ -17,8 +17,9 @@ pictures      what evaluation asks of a data set
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from noisepath._lazy import offer
 
 if TYPE_CHECKING:
     from noisepath.evaluation.classifier import Classifier as Classifier
@@ -75,11 +76,4 @@ _HOME = {
     "train_classifier": "classifier",
 }
 __all__ = [*_HOME]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = offer(__name__, _HOME)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from noisepath._lazy import offer
 
 if TYPE_CHECKING:
     from noisepath.nn.config import SIZES as SIZES
@@ -12,9 +13,4 @@ if TYPE_CHECKING:
 
 _WHERE = {"SIZES": "config", "UNetConfig": "config", "UNet": "unet"}
 __all__ = ["SIZES", "UNet", "UNetConfig"]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
+__getattr__ = offer(__name__, _WHERE)

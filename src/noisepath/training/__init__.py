@@ -16,8 +16,9 @@ checkpoint   what is kept on disk; load()
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from noisepath._lazy import offer
 
 if TYPE_CHECKING:
     from noisepath.training.checkpoint import load as load
@@ -33,22 +34,15 @@ if TYPE_CHECKING:
 
 _HOME = {
     "EMA": "ema",
-    "RunConfig": "record",
-    "read_run": "record",
-    "resume": "run",
     "Objective": "objective",
+    "RunConfig": "record",
     "TrainConfig": "config",
     "Trainer": "trainer",
     "WEIGHTINGS": "weighting",
     "load": "checkpoint",
+    "read_run": "record",
+    "resume": "run",
     "train": "run",
 }
 __all__ = [*_HOME]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = offer(__name__, _HOME)
