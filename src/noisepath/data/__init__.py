@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from noisepath.data.dataset import Dataset as Dataset
     from noisepath.data.dataset import changed as changed
     from noisepath.data.dataset import digits as digits
-    from noisepath.data.dataset import folder as folder
     from noisepath.data.dataset import holdout_size as holdout_size
     from noisepath.data.dataset import split as split
     from noisepath.data.files import Files as Files
+    from noisepath.data.files import folder as folder
     from noisepath.data.files import open_data as open_data
     from noisepath.data.stream import Bad as Bad
     from noisepath.data.stream import Batch as Batch
@@ -41,7 +41,7 @@ _HOME = {
     "Dataset": "dataset",
     "changed": "dataset",
     "digits": "dataset",
-    "folder": "dataset",
+    "folder": "files",
     "holdout_size": "dataset",
     "split": "dataset",
     "Files": "files",

@@ -6,7 +6,6 @@ Which picture a run looks at as its n-th is a function of (seed, n) alone: each 
 from __future__ import annotations
 
 import hashlib
-import os
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +22,7 @@ from noisepath.data.config import DataConfig
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Data", "Dataset", "changed", "digits", "folder", "holdout_size", "order", "shown", "split", "unit"]
+__all__ = ["Data", "Dataset", "changed", "digits", "holdout_size", "order", "shown", "split", "unit"]
 
 
 class Data(Protocol):
@@ -234,22 +233,6 @@ def digits() -> Dataset:
         tuple(f"digit {i}" for i in range(len(data.target))),
         source="digits",
     )
-
-
-def folder(path: str | os.PathLike[str], size: int | tuple[int, int] | None = None) -> Dataset:
-    """A folder of pictures (PNG, JPEG, WEBP, BMP, GIF, TIFF), or a folder of folders, one for each class; all in memory.
-
-    Pictures are turned upright (EXIF), set on white where they are transparent, scaled to cover ``size`` (height, width, or
-    one number for both; default: the most common size among them) and cut to it around their middle.  All grey ones give
-    one channel, else there are three.  A class folder may hold folders itself; names that start with a dot are passed over.
-
-    Raises:
-        FileNotFoundError: there is no such folder.
-        ValueError: no pictures in it, or pictures beside class folders, or one that can't be read (it is named).
-    """
-    from noisepath.data.files import load_folder
-
-    return load_folder(path, size)
 
 
 def split(data: Data, holdout: int, seed: int) -> tuple[Data, Data | None]:

@@ -38,7 +38,7 @@ __all__ = [
     "as_unit",
     "bytes_of",
     "each",
-    "load_folder",
+    "folder",
     "open_data",
     "read",
     "refuse_if_too_many",
@@ -296,8 +296,17 @@ def as_unit(values: NDArray[Any]) -> Tensor:
     return unit(tensor) if tensor.dtype == torch.uint8 else (tensor / 127.5 - 1).clamp(-1, 1)
 
 
-def load_folder(path: str | os.PathLike[str], size: int | tuple[int, int] | None = None) -> Dataset:
-    """Every picture of a folder, decoded now; see :func:`noisepath.data.folder`."""
+def folder(path: str | os.PathLike[str], size: int | tuple[int, int] | None = None) -> Dataset:
+    """A folder of pictures (PNG, JPEG, WEBP, BMP, GIF, TIFF), or a folder of folders, one for each class; all in memory.
+
+    Pictures are turned upright (EXIF), set on white where they are transparent, scaled to cover ``size`` (height, width, or
+    one number for both; default: the most common size among them) and cut to it around their middle.  All grey ones give
+    one channel, else there are three.  A class folder may hold folders itself; names that start with a dot are passed over.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: no pictures in it, or pictures beside class folders, or one that can't be read (it is named).
+    """
     root = Path(path)
     if not root.is_dir():
         raise FileNotFoundError(f"there is no folder {str(root)!r}" + (": it is a file" if root.is_file() else ""))

@@ -1,6 +1,7 @@
 """How good are the pictures?  Honest figures, each with an interval and beside what real pictures get.
 
 distances     Frechet and kernel distance, precision and recall; intervals
+space         a named function from pictures to features
 features      named feature spaces; transformers_space: Hugging Face models on the disk
 classifier    a small classifier of the user's own classes
 heldout       the loss by noise level, on pictures held out and on those trained on
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from noisepath.evaluation.distances import half_split_distance as half_split_distance
     from noisepath.evaluation.distances import kernel_distance as kernel_distance
     from noisepath.evaluation.distances import precision_recall as precision_recall
-    from noisepath.evaluation.features import Space as Space
     from noisepath.evaluation.features import network_space as network_space
     from noisepath.evaluation.features import pca_features as pca_features
     from noisepath.evaluation.heldout import loss_by_level as loss_by_level
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from noisepath.evaluation.report import read_report as read_report
     from noisepath.evaluation.run import Evaluation as Evaluation
     from noisepath.evaluation.run import evaluate as evaluate
+    from noisepath.evaluation.space import Space as Space
     from noisepath.evaluation.table import summary as summary
 
 _HOME = {
@@ -55,7 +56,7 @@ _HOME = {
     "Evaluation": "run",
     "Interval": "distances",
     "Report": "report",
-    "Space": "features",
+    "Space": "space",
     "compare": "report",
     "evaluate": "run",
     "frechet_distance": "distances",

@@ -25,8 +25,8 @@ from torch.nn import functional as F
 
 from noisepath import noise
 from noisepath.data.dataset import Data
-from noisepath.evaluation.features import hash_of
 from noisepath.evaluation.pictures import read, shrunk
+from noisepath.evaluation.space import hash_of
 from noisepath.files import write_whole
 
 __all__ = ["Classifier", "Recipe", "load_classifier", "save_classifier", "train_classifier"]

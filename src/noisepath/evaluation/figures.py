@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from noisepath.data.dataset import Data
-    from noisepath.evaluation.features import Space
     from noisepath.evaluation.heldout import Mean
     from noisepath.evaluation.judging import Drawn
     from noisepath.evaluation.report import LevelLoss, SampleSet
+    from noisepath.evaluation.space import Space
 
 __all__ = ["loss_by_level", "neighbours", "sample_grid"]
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from noisepath.data.dataset import Data
     from noisepath.denoiser import Denoiser
     from noisepath.evaluation.classifier import Classifier
-    from noisepath.evaluation.features import Features, Space
+    from noisepath.evaluation.space import Features, Space
 
 __all__ = ["Asked", "Drawn", "Judge", "draw", "in_proportion", "judge", "losses"]
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from noisepath.data.dataset import Data
-    from noisepath.evaluation.features import Space
+    from noisepath.evaluation.space import Space
 
     Embed = Callable[[Tensor], Tensor]
 

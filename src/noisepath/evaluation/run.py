@@ -21,9 +21,10 @@ from noisepath import __version__
 from noisepath.evaluation import figures
 from noisepath.evaluation.classifier import SMALLEST, Classifier, Recipe, load_classifier, save_classifier, train_classifier
 from noisepath.evaluation.distances import share_interval
-from noisepath.evaluation.features import Space, classifier_space, folder_space, pixel_space
+from noisepath.evaluation.features import classifier_space, folder_space, pixel_space
 from noisepath.evaluation.judging import Asked, Drawn, draw, judge, losses
 from noisepath.evaluation.report import FILE, Reader, Report, SampleSet, write_report
+from noisepath.evaluation.space import Space
 from noisepath.evaluation.standards import Real, gather
 from noisepath.sampling import DEFAULTS
 

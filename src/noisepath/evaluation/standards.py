@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from noisepath.data.dataset import Data
-    from noisepath.evaluation.features import Space
+    from noisepath.evaluation.space import Space
 
     Rows = NDArray[np.float64]
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from noisepath.evaluation.features import Space, hash_of
+from noisepath.evaluation.space import Space, hash_of
 
 if TYPE_CHECKING:
     from torch import Tensor
