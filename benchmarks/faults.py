@@ -23,6 +23,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,6 +32,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from tqdm import tqdm
 
 import noisepath.training.run as run_module
 from noisepath.cli import main as noisepath
@@ -93,6 +95,7 @@ def spawn(child: Child, log: Path | None = None) -> int:
         os.dup2(target, 2)
         sys.stdout = sys.stderr = os.fdopen(os.dup(1), "w", buffering=1)  # whatever they were in the parent
         torch.set_num_threads(1)
+        tqdm.set_lock(threading.RLock())  # its own is shared with all children: one that is killed may hold it for ever
         run_module._timed = lambda *a, **k: 0.01  # measuring takes a second and changes nothing
         code = int(child() or 0)  # type: ignore[call-overload]
     except BaseException as error:
@@ -172,8 +175,8 @@ def killed(scene: Scene, chance: random.Random, workers: int) -> tuple[int, str 
     while True:
         begun = (out / "run.toml").exists()
         number = spawn(going_on(out) if begun else start(scene.data, out, *more))
-        # the first kill is certain; later ones come at moments of a whole run, so that it ends some time
-        patience = chance.uniform(0.0, scene.seconds * (1.0 if kills == 0 else 1.6))
+        # later kills come later, so that every run ends some time, also on a machine that has become slower
+        patience = chance.uniform(0.0, scene.seconds * (1.0 if kills == 0 else 1.6 + 0.2 * kills))
         code = _until(number, patience)
         if code is None:
             os.killpg(number, signal.SIGKILL)
