@@ -81,7 +81,8 @@ def test_help_and_typing_errors_need_no_torch() -> None:
     code = "import sys; from noisepath.cli import main\ntry: main({})\nexcept SystemExit: pass\n"
     code += "assert 'torch' not in sys.modules"
     for args in (["sample", "--help"], ["trian"], ["train", "--stpes", "3"], ["--version"]):
-        subprocess.run([sys.executable, "-c", code.format(args)], check=True, capture_output=True)
+        done = subprocess.run([sys.executable, "-c", code.format(args)], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
 
 
 def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
