@@ -37,7 +37,7 @@ from noisepath.training.plan import has_bfloat16
 
 SHAPE, BATCH = (3, 32, 32), 64
 PEER, OURS, HALF = "diffusers' loop", "noisepath's trainer", "noisepath's trainer, bfloat16"
-OWN, THEIRS, AZULA = "noisepath's U-Net", "diffusers' UNet2DModel", "azula's UNet"
+OWN, THEIRS, AZULA = "noisepath's U-Net, small", "diffusers' UNet2DModel", "azula's UNet"
 
 
 class Called(nn.Module):
@@ -76,8 +76,8 @@ def azulas() -> nn.Module:
 
 
 def own() -> nn.Module:
-    """noisepath's U-Net of about the same size."""
-    return UNet(UNetConfig(3, 3, channels=(64, 96, 128), blocks=2, attention=(1,), embedding=256))
+    """noisepath's U-Net of the size named "small", 6 million parameters, at full size."""
+    return UNet(UNetConfig.named("small", in_channels=3, out_channels=3))
 
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {

