@@ -20,11 +20,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-from _hostile_pictures import Picture, good_picture, pictures  # noqa: E402
-from _hostile_places import ARGUMENTS, Place, folders, good_entries, zip_of, zips  # noqa: E402
-from noisepath.cli import main as noisepath  # noqa: E402
-from noisepath.data import Bad, DataConfig, open_data, show  # noqa: E402
+from _hostile_pictures import Picture, good_picture, pictures
+from _hostile_places import ARGUMENTS, Place, folders, good_entries, zip_of, zips
+from noisepath.cli import main as noisepath
+from noisepath.data import Bad, DataConfig, open_data, show
 
 
 @dataclass(frozen=True)
