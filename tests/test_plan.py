@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
 
 from noisepath.data import digits
 from noisepath.nn import UNet, UNetConfig
-from noisepath.training import TrainConfig
+from noisepath.training import TrainConfig, run
 from noisepath.training import plan as planning
 from noisepath.training.plan import bytes_needed, bytes_per_picture, choose, enough_memory, shown_in_all
+from noisepath.training.processes import Processes
 from noisepath.training.run import build
 
 SMALL = UNetConfig(channels=(8, 16), blocks=1, attention=(1,), head_channels=4, groups=4, embedding=16)
@@ -102,8 +106,6 @@ def test_running_out_of_memory_says_what_would_fit(error: Exception) -> None:
 
 
 def test_half_precision_is_taken_where_it_was_measured_to_be_faster(monkeypatch: pytest.MonkeyPatch) -> None:
-    from noisepath.training import run
-
     made = build(digits(), TrainConfig(channels=(8,), attention=()))
     monkeypatch.setattr(planning, "has_bfloat16", lambda device: True)
     for seconds, chosen in (({"float32": 2.0, "bfloat16": 1.0}, "bfloat16"), ({"float32": 1.05, "bfloat16": 1.0}, "float32")):
@@ -115,9 +117,6 @@ def test_half_precision_is_taken_where_it_was_measured_to_be_faster(monkeypatch:
 
 
 def test_a_length_that_would_take_too_long_is_cut_and_says_what_would_not() -> None:
-    from noisepath.training import run
-    from noisepath.training.processes import Processes
-
     made = build(digits(), TrainConfig(channels=(8,), attention=(), precision="float32"))
     slow = pytest.MonkeyPatch()
     with slow.context() as patched:
@@ -128,3 +127,24 @@ def test_a_length_that_would_take_too_long_is_cut_and_says_what_would_not() -> N
         patched.setattr(run, "_timed", lambda *a, **k: 0.1)
         config, choices, each = run._settle(made, 0.0, "cpu", Processes("cpu"))
         assert config.steps == -(-50 * 1797 // 64)
+
+
+def test_the_seconds_of_a_step_are_measured_for_a_share_of_the_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[float] = []
+    monkeypatch.setattr(run, "_timed", lambda made, config, least, at_least_s=0.0: asked.append(at_least_s) or 0.1)
+    one: Any = SimpleNamespace(count=1)
+    for minutes in (0.1, 3.0, 600.0, None):
+        run._seconds_for_a_step(cast(Any, None), TrainConfig(minutes=minutes), one)
+    assert asked == pytest.approx([1.0, 5.4, 10.0, 1.0])
+
+
+def test_a_step_that_something_delayed_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 1.0, 1.0, 10.0, 10.0, 13.0])  # before and after each step: 1, 9 and 3 seconds
+    monkeypatch.setattr(run.time, "perf_counter", lambda: next(clock))
+    trial: Any = SimpleNamespace(
+        step=lambda: None, close=lambda: None, network=torch.nn.Linear(1, 1), data=SimpleNamespace(shape=(1, 8, 8)),
+        processes=SimpleNamespace(count=1),
+    )  # fmt: skip
+    made: Any = SimpleNamespace(make=lambda config, total: trial)
+    monkeypatch.setattr(run.planning, "enough_memory", lambda *a: contextlib.nullcontext())
+    assert run._timed(made, TrainConfig(), 3) == 2.0

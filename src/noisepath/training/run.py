@@ -18,7 +18,6 @@ from contextlib import ExitStack
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import torch
@@ -46,6 +45,9 @@ __all__ = ["Made", "build", "resume", "steps_in", "train"]
 PLAN = "plan.json"
 RESERVE = 0.9
 """Share of the time left that is planned for, when minutes are turned into steps."""
+TRIAL = 0.03
+"""Share of the minutes in which the seconds of a step are measured, where minutes are given, but 1 to 10 seconds: on a
+machine that has other work too the speed of one second says little about the next minutes."""
 LONGEST_TRIAL = 20.0
 """Seconds after which a trial has seen enough, however few its steps."""
 GAIN = 1.1
@@ -253,13 +255,16 @@ def _faster_precision(made: Made, device: str) -> tuple[TrainConfig, list[planni
 
 
 def _seconds_for_a_step(made: Made, config: TrainConfig, team: Processes) -> float:
-    """The median over a few steps of a trainer that is thrown away; several processes all make the same number."""
+    """Measured over some steps of a trainer that is thrown away; several processes all make the same number."""
     if config.steps is not None:  # for the plan's words alone
         return _timed(made, config, 2)
-    return _timed(made, config, 5) if team.count > 1 else _timed(made, config, 8, at_least_s=1.0)
+    if team.count > 1:
+        return _timed(made, config, 5)
+    return _timed(made, config, 8, at_least_s=min(max(1.0, TRIAL * 60 * (config.minutes or 0.0)), 10.0))
 
 
 def _timed(made: Made, config: TrainConfig, least: int, at_least_s: float = 0.0) -> float:
+    """The mean seconds of a step; the slowest one, which something else may have delayed, is left out."""
     trial = made.make(config, 1000)
     taken: list[float] = []
     try:
@@ -273,7 +278,7 @@ def _timed(made: Made, config: TrainConfig, least: int, at_least_s: float = 0.0)
                     break
     finally:
         trial.close()
-    return median(taken)
+    return (sum(taken) - max(taken)) / (len(taken) - 1)
 
 
 def _plan(
