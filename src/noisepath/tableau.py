@@ -34,6 +34,7 @@ __all__ = [
     "calls",
     "check",
     "draws",
+    "lagrange",
     "ratio",
     "weights",
     "z",
@@ -168,10 +169,16 @@ class Draft:
 
     def add(self, level: Level, x: Lin) -> Point:
         """Make a new state.  Whether the denoiser is asked there follows from whether its ``D`` is ever used."""
-        n = len(self._made)
+        n = self._last = len(self._made)
         self._made.append((level, x))
         self.newest = Point(level, Lin({("x", n): 1.0}), Lin({("D", n): 1.0}))
         return self.newest
+
+    def keep(self, level: Level, x: Lin) -> Lin:
+        """Work out a combination once and keep it: a state at which the denoiser is not asked, and no step begins."""
+        n = len(self._made)
+        self._made.append((level, x))
+        return Lin({("x", n): 1.0})
 
     def steps(self) -> Iterator[tuple[int, Point, Level]]:
         """For each step: its number, the newest point at its beginning, and the level it leads to."""
@@ -179,8 +186,8 @@ class Draft:
             yield step, self.newest, level
 
     def finish(self) -> Tableau:
-        """The tableau: states that the last one never looks back at are dropped, and so are weights of exactly 0."""
-        split = [_split(x) for _, x in self._made]
+        """The tableau up to the state added last; what that never looks back at is dropped, and so are weights of exactly 0."""
+        split = [_split(x) for _, x in self._made[: self._last + 1]]
         needed, asked = {0, len(split) - 1}, set[int]()
         for n in reversed(range(len(split))):
             if n in needed:
@@ -230,6 +237,17 @@ def ratio(t: Level, s: Level) -> float:
     if t.sigma == 0.0 or s.alpha == 0.0:
         raise ValueError(f"no step leads from {t} to {s}: it may not start at data nor end at pure noise")
     return (t.alpha * s.sigma) / (s.alpha * t.sigma)
+
+
+def lagrange(points: Sequence[float], a: float, b: float) -> list[float]:
+    """The integrals from a to b of the Lagrange polynomials of ``points``, which are distinct: Adams' weights on any grid."""
+    if not points or len(set(points)) != len(points):
+        raise ValueError(f"a polynomial needs distinct points, but got {list(points)}")
+    if a == b:
+        return [0.0] * len(points)
+    moments = [1.0 / (k + 1) for k in range(len(points))]
+    shares = [(point - a) / (b - a) for point in points]
+    return [(b - a) * _integral_of_lagrange(shares, i, moments) for i in range(len(points))]
 
 
 def weights(half_log_snrs: Sequence[float], a: float, b: float, q: float = 1.0) -> list[float]:

@@ -1,0 +1,93 @@
+"""Predictor and corrector over the belief D: the output at the predicted state improves the state, at no further call.
+
+The corrected state is the predicted one plus the sum of (corrector's - predictor's weight) * D, so noise that was drawn in
+the prediction cancels by itself.  The belief kept for later steps is that at the predicted state.  The step to data has no
+corrector.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from ..levels import Level
+from ..tableau import Draft, Lin, Point, Tableau, ratio, weights, z
+from .adams import check_order
+from .frames import first_order, leaves_noise
+
+__all__ = ["sa_solver", "unipc"]
+
+
+def unipc(levels: Sequence[Level], *, order: int = 2, corrector: bool = True, variant: str = "bh2") -> Tableau:
+    """UniPC (Zhao et al. 2302.04867, algorithms 1 and 2), 1 call a step: exponential Adams with its corrector of the same
+    number of earlier beliefs, and shortcuts of its own at the lowest orders.
+
+    order: 1 to 4.  variant: "bh1", B(h) = h, or "bh2", B(h) = exp(h) - 1 of the paper; they differ only in the weight
+    1/2 B(h) that the slope of D gets in the predictor of order 2 and the corrector of order 1.
+    """
+    check_order("UniPC", order, 4)
+    if variant not in ("bh1", "bh2"):
+        raise ValueError(f'UniPC\'s variant is "bh1" or "bh2", but got {variant!r}')
+    draft = Draft(levels)
+    known: list[Point] = []
+    for _, p, s in draft.steps():
+        known = [p, *known][:order]
+        t, r = p.level, ratio(p.level, s)
+        h = s.half_log_snr - t.half_log_snr
+        left = leaves_noise(t, s) if variant == "bh1" else 1.0  # h has no limit on the longest steps, 1 - exp(-h) has
+        half = 0.5 * s.alpha * ((1.0 - r) if left == 1.0 or s.is_data else (1.0 - left) * h + left * (1.0 - r))
+        if len(known) == 2 and not s.is_data and known[1].level.alpha > 0.0:
+            before = known[1]
+            share = h / (t.half_log_snr - before.level.half_log_snr)
+            predicted = draft.add(s, first_order(p, s) + (half * share) * (p.D - before.D))
+        else:
+            predicted = draft.add(s, (s.sigma / t.sigma) * p.x + _integral(known, t, s))
+        if s.is_data or not corrector:
+            continue
+        if len(known) == 1:
+            change = half * (predicted.D - p.D)
+        else:
+            change = _integral([predicted, *known], t, s) - s.alpha * (1.0 - r) * p.D
+        draft.newest = Point(s, draft.add(s, first_order(p, s) + change).x, predicted.D)
+    return draft.finish()
+
+
+def sa_solver(
+    levels: Sequence[Level], *, order: int = 3, corrector_order: int = 3, tau: float = 1.0, simple: bool = False
+) -> Tableau:
+    """SA-Solver (Xue et al. 2309.05019, algorithm 1), stochastic Adams with predictor and corrector; 1 call a step.
+
+    order: beliefs in the predictor, 1 to 4.  corrector_order: those in the corrector, the new one among them; 0 for none.
+    tau: 0 is the ODE, 1 the reverse SDE.  simple: the shortcut h^2/2 that the published code takes in both at order 2; it grows
+    with the step, so it is for comparison.
+    """
+    check_order("SA-Solver", order, 4)
+    if isinstance(corrector_order, bool) or corrector_order not in range(5):
+        raise ValueError(f"the corrector's order is a whole number from 0 (none) to 4, but got {corrector_order!r}")
+    if not 0.0 <= tau < math.inf:
+        raise ValueError(f"tau must be a finite number, 0 (the ODE) or more, but got {tau}")
+    draft = Draft(levels)
+    known: list[Point] = []
+    q = 1.0 + tau * tau
+    for step, p, s in draft.steps():
+        known = [p, *known][:4]
+        kept = ratio(p.level, s) ** (tau * tau)
+        carried = (s.sigma / p.level.sigma * kept) * p.x + (s.sigma * math.sqrt((1.0 - kept) * (1.0 + kept))) * z(step)
+        predicted = draft.add(s, carried + _integral(known[:order], p.level, s, q, simple))
+        if s.is_data or not corrector_order:
+            continue
+        looked = [predicted, *known[: max(corrector_order - 1, 0)]]
+        corrected = draft.add(s, carried + _integral(looked, p.level, s, q, simple))
+        draft.newest = Point(s, corrected.x, predicted.D)
+    return draft.finish()
+
+
+def _integral(points: Sequence[Point], t: Level, s: Level, q: float = 1.0, simple: bool = False) -> Lin:
+    """alpha_s times the weighted beliefs of the polynomial through ``points``."""
+    w = weights([point.level.half_log_snr for point in points], t.half_log_snr, s.half_log_snr, q)
+    if simple and len(points) == 2 and t.alpha > 0.0 and not s.is_data:
+        now = next(i for i, point in enumerate(points) if point.level == t)  # 0 in the predictor, 1 in the corrector
+        h, gap = s.half_log_snr - t.half_log_snr, points[0].level.half_log_snr - points[1].level.half_log_snr
+        w = [0.5 * q * h * h / gap, -0.5 * q * h * h / gap]
+        w[now] -= math.expm1(-q * h)
+    return sum(((s.alpha * weight) * point.D for weight, point in zip(w, points, strict=True)), Lin())
