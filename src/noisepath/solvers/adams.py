@@ -46,7 +46,7 @@ def adams_moulton(
 
     The corrected state takes the slope at the predicted one into its polynomial.  The denoiser is asked at the predicted
     state (PEC); with ``again`` also at the corrected one, whose slope is the one kept (PECE, 2 calls a step).  In the frame
-    "x0" it is UniPC's scheme (Zhao et al. 2302.04867) with exact weights.  The last step, to data, is the predictor's.
+    "x0" it is UniPC's scheme (Zhao et al. 2302.04867) with exact weights.  The last step is the predictor's.
 
     order: of the predictor, 1 to 5.  data_scale: as in :func:`adams`.
     """
@@ -55,14 +55,14 @@ def adams_moulton(
     draft = Draft(levels)
     places: list[float] = []
     slopes: list[Lin] = []
-    for _, p, s in draft.steps():
+    for step, p, s in draft.steps():
         if not f.fits(p.level):
             draft.add(s, first_order(p, s))
             continue
         places, known = [f.place(p.level), *places][:order], [f.slope(p), *slopes]
         slopes = [_kept(draft, f, p), *slopes][: order - 1]
         predicted = draft.add(s, f.step(p, s, places, known))
-        if s.is_data:
+        if step == len(levels) - 2:
             continue
         corrected = draft.add(s, f.step(p, s, [places[0], f.place(s), *places[1:]], [known[0], f.slope(predicted), *known[1:]]))
         if not again:

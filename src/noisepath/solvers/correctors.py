@@ -1,8 +1,8 @@
 """Predictor and corrector over the belief D: the output at the predicted state improves the state, at no further call.
 
 The corrected state is the predicted one plus the sum of (corrector's - predictor's weight) * D, so noise that was drawn in
-the prediction cancels by itself.  The belief kept for later steps is that at the predicted state.  The step to data has no
-corrector.
+the prediction cancels by itself.  The belief kept for later steps is that at the predicted state.  The last step has no
+corrector: it would cost a call.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def unipc(levels: Sequence[Level], *, order: int = 2, corrector: bool = True, va
         raise ValueError(f'UniPC\'s variant is "bh1" or "bh2", but got {variant!r}')
     draft = Draft(levels)
     known: list[Point] = []
-    for _, p, s in draft.steps():
+    for step, p, s in draft.steps():
         known = [p, *known][:order]
         t, r = p.level, ratio(p.level, s)
         h = s.half_log_snr - t.half_log_snr
@@ -42,7 +42,7 @@ def unipc(levels: Sequence[Level], *, order: int = 2, corrector: bool = True, va
             predicted = draft.add(s, first_order(p, s) + (half * share) * (p.D - before.D))
         else:
             predicted = draft.add(s, (s.sigma / t.sigma) * p.x + _integral(known, t, s))
-        if s.is_data or not corrector:
+        if not corrector or step == len(levels) - 2:
             continue
         if len(known) == 1:
             change = half * (predicted.D - p.D)
@@ -74,7 +74,7 @@ def sa_solver(
         kept = ratio(p.level, s) ** (tau * tau)
         carried = (s.sigma / p.level.sigma * kept) * p.x + (s.sigma * math.sqrt((1.0 - kept) * (1.0 + kept))) * z(step)
         predicted = draft.add(s, carried + _integral(known[:order], p.level, s, q, simple))
-        if s.is_data or not corrector_order:
+        if not corrector_order or step == len(levels) - 2:
             continue
         looked = [predicted, *known[: max(corrector_order - 1, 0)]]
         corrected = draft.add(s, carried + _integral(looked, p.level, s, q, simple))
