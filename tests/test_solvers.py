@@ -13,11 +13,13 @@ import pytest
 import torch
 from torch import Tensor
 
+import stepwise
 from noisepath.analysis import gaussian_law, measured_order
 from noisepath.exact import Gaussian, Mixture
 from noisepath.levels import Level
 from noisepath.loop import run_loop
 from noisepath.scalings import SCALINGS
+from noisepath import solvers
 from noisepath.solvers import SOLVERS, Build, ddim, ddpm, dpmpp_2m, exponential_adams, heun, resolve
 from noisepath.tableau import Draw, Tableau, calls, draws
 
@@ -25,15 +27,36 @@ from noisepath.tableau import Draw, Tableau, calls, draws
 BUILDS: dict[str, tuple[Build, int, bool]] = {
     **{name: (solver.build, solver.order, solver.stochastic) for name, solver in SOLVERS.items()},
     "ddim eta=0.4": (partial(ddim, eta=0.4), 1, True),
-    "ddim eta=1": (partial(ddim, eta=1.0), 1, True),
     "ddpm large": (partial(ddpm, variance="large"), 1, True),
     "ddpm 0.3": (partial(ddpm, variance=0.3), 1, True),
     "heun flow": (partial(heun, frame="flow"), 2, False),
-    "adams 1": (partial(exponential_adams, order=1), 1, False),
-    "adams 3": (partial(exponential_adams, order=3), 2, False),  # 2: its first steps are of lower order
-    "adams 4": (partial(exponential_adams, order=4), 2, False),
-    "adams tau=1": (partial(exponential_adams, tau=1.0), 2, True),
-    "adams 3 tau=0.5": (partial(exponential_adams, order=3, tau=0.5), 2, True),
+    "midpoint noise": (partial(solvers.midpoint, frame="noise"), 2, False),
+    "rk4 noise": (partial(solvers.rk4, frame="noise"), 4, False),
+    "rk4 trig": (partial(solvers.rk4, frame="trig"), 4, False),
+    "exponential_adams 1": (partial(exponential_adams, order=1), 1, False),
+    "exponential_adams 3": (partial(exponential_adams, order=3), 2, False),  # 2: its first steps are of lower order
+    "exponential_adams 4": (partial(exponential_adams, order=4), 2, False),
+    "exponential_adams tau=1": (partial(exponential_adams, tau=1.0), 2, True),
+    "exponential_adams 3 tau=0.5": (partial(exponential_adams, order=3, tau=0.5), 2, True),
+    "adams x0": (partial(solvers.adams, frame="x0"), 2, False),
+    "adams trig": (partial(solvers.adams, frame="trig", data_scale=0.7), 2, False),
+    "adams deis 4": (partial(solvers.adams, frame="deis", order=4), 2, False),
+    "adams_moulton x0": (partial(solvers.adams_moulton, frame="x0", order=2), 3, False),
+    "adams_moulton noise": (partial(solvers.adams_moulton, frame="noise"), 3, False),
+    "adams_moulton trig again": (partial(solvers.adams_moulton, frame="trig", again=True), 3, False),
+    "unipc bh1": (partial(solvers.unipc, variant="bh1"), 3, False),
+    "unipc 3": (partial(solvers.unipc, order=3), 3, False),
+    "unipc without corrector": (partial(solvers.unipc, corrector=False), 2, False),
+    "dpmpp_2s 0.3": (partial(solvers.dpmpp_2s, middle=0.3), 2, False),
+    "dpm2_ancestral 0.5": (partial(solvers.dpm2_ancestral, eta=0.5), 2, True),
+    "dpmpp_2s_ancestral 0.5": (partial(solvers.dpmpp_2s_ancestral, eta=0.5), 2, True),
+    "dpmpp_sde 0.5": (partial(solvers.dpmpp_sde, eta=0.5, middle=0.3), 2, True),
+    "dpmpp_2m_sde heun": (partial(solvers.dpmpp_2m_sde, variant="heun"), 2, True),
+    "dpmpp_3m_sde published": (partial(solvers.dpmpp_3m_sde, eta=0.5, published=True), 2, True),
+    "sa_solver 2 0.5": (partial(solvers.sa_solver, order=2, corrector_order=2, tau=0.5), 2, True),
+    "seeds_2 0.5": (partial(solvers.seeds, eta=0.5, middle=0.3), 2, True),
+    "er_sde ode": (partial(solvers.er_sde, order=2, noise_scale=float), 2, False),
+    "edm 4": (partial(solvers.edm, churn=4.0), 2, True),
 }
 every_build = pytest.mark.parametrize("name", BUILDS)
 every_frame = pytest.mark.parametrize("frame", SCALINGS)
@@ -58,16 +81,17 @@ def at(frame: str, noise_ratio: float) -> Level:
     return Level(float(alpha), float(sigma))
 
 
-def unit_draws(table: Tableau, rows: int, size: int = 3) -> dict[Draw, Tensor]:
-    generator = torch.Generator().manual_seed(4)
-    return {draw: torch.randn(rows, size, dtype=torch.float64, generator=generator) for draw in draws(table)}
+def unit_draw(place: Draw, rows: int = 6, size: int = 3) -> Tensor:
+    """A function of the place, so that two tables share the draws that they both have."""
+    generator = torch.Generator().manual_seed(1000 * place.step + place.stage)
+    return torch.randn(rows, size, dtype=torch.float64, generator=generator)
 
 
 def result(build: Build, levels: Sequence[Level], z: Tensor) -> Tensor:
     """A run on the mixture from x = sigma_0 z, its draws the same whatever the levels."""
     table = build(levels)
     denoise = MIXTURE.denoiser()
-    return run_loop(table, lambda x, level: denoise(x, level), levels[0].sigma * z, unit_draws(table, len(z)).__getitem__)
+    return run_loop(table, lambda x, level: denoise(x, level), levels[0].sigma * z, lambda place: unit_draw(place, len(z)))
 
 
 START_Z = torch.randn(6, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
@@ -99,11 +123,21 @@ def test_the_frame_of_the_path_does_not_matter(name: str, frame: str) -> None:
 )
 def test_the_error_falls_with_the_stated_order(name: str, problem: str) -> None:
     build, order, stochastic = BUILDS[name]
-    measured = measured_order(build, problem=problem, stochastic=stochastic, steps=(64, 128))
-    # between 64 and 128 steps on a smooth grid the slope is within 0.15 of its limit; where the first steps alone are of
-    # lower order than the rest, it comes down to the limit later
-    late = 1.2 if name.startswith(("adams 3", "adams 4")) else 0.15
-    assert order - 0.15 < measured.order < order + late
+    steps = (256, 512) if name in LATE else (32, 64) if order > 2 else (64, 128)
+    measured = measured_order(build, problem=problem, stochastic=stochastic, steps=steps)
+    if order == 0:  # more steps do not lead to the answer
+        assert measured.errors[-1] > 1e-3 and measured.order < 0.3
+        return
+    # on a smooth grid the slope is within 0.2 of its limit; where only the start, or one part of the error, is of the lower
+    # order, it comes down to the limit later
+    assert order - 0.2 < measured.order
+    assert measured.order < order + 0.2 or name.startswith(HIGHER)
+
+
+LATE = ("adams", "edm", "sa_solver 2 0.5", "dpmpp_sde 0.5")  # where two parts of the error cancel before
+HIGHER = (
+    "exponential_adams 3", "exponential_adams 4", "adams", "lms", "deis", "adams_moulton", "unipc 3", "midpoint", "er_sde",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(("order", "starts"), [(2, 1), (3, 2), (4, 3)])
@@ -217,8 +251,71 @@ def test_the_law_is_the_one_worked_out_by_hand(name: str) -> None:
     assert (float(mean), float(variance)) == pytest.approx(closed(levels), rel=1e-10)
 
 
-def test_every_solver_of_the_catalogue_has_a_law_worked_out_by_hand() -> None:
-    assert set(SOLVERS) <= set(CLOSED)
+STEPWISE: dict[str, tuple[Build, Callable[..., Tensor]]] = {
+    "midpoint": (solvers.midpoint, stepwise.midpoint),
+    "midpoint noise": (partial(solvers.midpoint, frame="noise"), partial(stepwise.midpoint, frame="noise")),
+    "midpoint trig": (partial(solvers.midpoint, frame="trig"), partial(stepwise.midpoint, frame="trig")),
+    "rk4": (solvers.rk4, stepwise.rk4),
+    "rk4 noise": (partial(solvers.rk4, frame="noise"), partial(stepwise.rk4, frame="noise")),
+    "rk4 trig": (partial(solvers.rk4, frame="trig"), partial(stepwise.rk4, frame="trig")),
+    "kdpm2": (solvers.kdpm2, stepwise.kdpm2),
+    "dpm_solver_2": (SOLVERS["dpm_solver_2"].build, stepwise.dpm_solver),
+    "dpm_solver_3": (SOLVERS["dpm_solver_3"].build, partial(stepwise.dpm_solver, order=3)),
+    "dpmpp_2s": (solvers.dpmpp_2s, stepwise.dpmpp_2s),
+    "dpmpp_3s": (solvers.dpmpp_3s, stepwise.dpmpp_3s),
+    "res_2s": (SOLVERS["res_2s"].build, stepwise.res),
+    "res_3s": (SOLVERS["res_3s"].build, partial(stepwise.res, order=3)),
+    "adams": (solvers.adams, stepwise.adams),
+    "adams trig": (partial(solvers.adams, frame="trig", order=4), partial(stepwise.adams, frame="trig", order=4)),
+    "lms": (SOLVERS["lms"].build, partial(stepwise.adams, frame="noise", order=4)),
+    "adams_moulton": (solvers.adams_moulton, stepwise.adams_moulton),
+    "adams_moulton trig": (partial(solvers.adams_moulton, frame="trig"), partial(stepwise.adams_moulton, frame="trig")),
+    "ipndm": (solvers.ipndm, stepwise.ipndm),
+    "pndm": (solvers.pndm, stepwise.pndm),
+    "euler_ancestral": (SOLVERS["euler_ancestral"].build, stepwise.euler_ancestral),
+    "dpm2_ancestral": (solvers.dpm2_ancestral, stepwise.dpm2_ancestral),
+    "dpm2_ancestral 0.5": (partial(solvers.dpm2_ancestral, eta=0.5), partial(stepwise.dpm2_ancestral, eta=0.5)),
+    "dpmpp_2s_ancestral": (solvers.dpmpp_2s_ancestral, stepwise.dpmpp_2s_ancestral),
+    "dpmpp_sde": (solvers.dpmpp_sde, stepwise.dpmpp_sde),
+    "dpmpp_2m_sde": (solvers.dpmpp_2m_sde, partial(stepwise.multistep_sde, order=2, half=True)),
+    "dpmpp_2m_sde heun": (partial(solvers.dpmpp_2m_sde, variant="heun"), partial(stepwise.multistep_sde, order=2)),
+    "dpmpp_3m_sde": (solvers.dpmpp_3m_sde, partial(stepwise.multistep_sde, order=3)),
+    "seeds_2": (SOLVERS["seeds_2"].build, stepwise.seeds),
+    "seeds_3": (SOLVERS["seeds_3"].build, partial(stepwise.seeds, order=3)),
+    "er_sde": (solvers.er_sde, stepwise.er_sde),
+    "edm": (solvers.edm, stepwise.edm),
+    "restart": (solvers.restart, stepwise.restart),
+    "langevin": (solvers.langevin, stepwise.langevin),
+    "lcm": (solvers.lcm, partial(stepwise.few_steps, kind="lcm")),
+    "tcd": (solvers.tcd, partial(stepwise.few_steps, kind="tcd")),
+    "consistency": (solvers.consistency, partial(stepwise.few_steps, kind="consistency")),
+}
+
+
+@pytest.mark.parametrize("name", STEPWISE)
+@pytest.mark.parametrize("to_data", [True, False])
+def test_the_table_is_the_method_written_out(name: str, to_data: bool) -> None:
+    """Against plain loops in the coordinates of EDM.  Rounding, and the numerical derivatives and sums of the plain ones."""
+    build, plain = STEPWISE[name]
+    sigmas = [*RATIOS, 0.0] if to_data else RATIOS
+    levels = [Level(1.0, sigma) for sigma in sigmas]
+    denoise = MIXTURE.denoiser()
+    x = RATIOS[0] * START_Z
+    expected = plain(
+        lambda y, sigma: denoise(y, Level(1.0, sigma)), sigmas, x, lambda step, stage: unit_draw(Draw(step, stage))
+    )
+    tolerance = 1e-6 if name == "er_sde" else 1e-8 if name.startswith(ROUGH) else 1e-11
+    torch.testing.assert_close(result(build, levels, START_Z), expected, rtol=0, atol=tolerance)
+
+
+ROUGH = ("midpoint", "rk4", "adams", "lms")  # by numerical derivatives
+
+# compared with diffusers in test_peers_diffusers.py
+PEERED = {"deis", "plms", "unipc", "sa_solver"}
+
+
+def test_every_solver_of_the_catalogue_is_compared_with_another_form_of_it() -> None:
+    assert set(SOLVERS) <= set(CLOSED) | set(STEPWISE) | PEERED
 
 
 @every_build
@@ -263,13 +360,14 @@ def test_nearly_pure_noise_is_nearly_the_same_as_pure_noise(name: str) -> None:
         near = result(build, [Level(alpha, math.sqrt(1 - alpha**2)), *(at("preserving", r) for r in (*RATIOS, 0.0))], START_Z)
         assert torch.isfinite(near).all()
         differences.append(float((near - exact).abs().max()))
-    assert differences[0] < 0.5
+    assert differences[0] < 1.0
     assert differences[-1] < 0.1
     assert all(a > b for a, b in zip(differences, differences[1:], strict=False))
 
 
-@every_build
+@pytest.mark.parametrize("name", [name for name in BUILDS if "midpoint" not in name and "trig" not in name])
 def test_a_run_of_one_step_from_noise_gives_the_belief_of_pure_noise(name: str) -> None:
+    """(The midpoint rule asks once more on the way, and the trig frame does not hold D constant.)"""
     x = result(BUILDS[name][0], [at("preserving", math.inf), at("preserving", 0.0)], START_Z)
     mean = (MIXTURE.log_weights.exp()[:, None] * MIXTURE.means).sum(0)
     torch.testing.assert_close(x, mean.expand(6, 3), rtol=0, atol=1e-12)
@@ -322,18 +420,35 @@ def test_the_denoiser_is_asked_as_often_as_the_table_says(name: str, to_data: bo
         asked.append(level)
         return one_value(x, level)
 
-    run_loop(table, run, START_Z, unit_draws(table, 6).__getitem__)
+    run_loop(table, run, START_Z, unit_draw)
     assert len(asked) == calls(table)
-    steps = len(levels) - 1
-    assert len(asked) == (2 * steps - to_data if "heun" in name else steps)
+    steps, each = len(levels) - 1, _calls_of(name)
+    start = {"pndm": 9, "plms": 1}.get(name, 0)
+    repeated = 2 * 4 if name == "restart" else 0  # from 2.2 to 0.06: four steps again
+    # nothing is looked at inside the step to data but by the midpoint rule
+    # (and a corrector never after the last step)
+    inside = (to_data and "midpoint" not in name) or "again" in name
+    assert len(asked) == each * steps - (each - 1) * inside + start + repeated
+
+
+def _calls_of(name: str) -> int:
+    build = BUILDS[name][0]
+    base = build.func if isinstance(build, partial) else build
+    if "again" in name:
+        return 2
+    return SOLVERS[name].calls if name in SOLVERS else next(
+        solver.calls for solver in SOLVERS.values() if (solver.build.func if isinstance(solver.build, partial) else solver.build) is base
+    )
 
 
 @every_build
 def test_draws_are_named_by_their_step(name: str) -> None:
     table = BUILDS[name][0]([at("flow", r) for r in (*RATIOS, 0.0)])
-    steps = len(RATIOS)
-    expected = [Draw(step, 0) for step in range(steps - 1)] if BUILDS[name][2] else []
-    assert draws(table) == expected  # and none in the step to data
+    steps = set(range(len(RATIOS) - 1)) if BUILDS[name][2] else set()  # none in the step to data
+    some = {"edm": set(range(7)), "edm 4": set(range(7)), "restart": {5}}
+    got = draws(table)
+    assert {draw.step for draw in got} == some.get(name, steps)
+    assert {draw.stage for draw in got} <= {0, 1, 2} and got == sorted(got)
 
 
 def test_stochastic_is_said_of_the_solvers_that_draw_with_their_defaults() -> None:

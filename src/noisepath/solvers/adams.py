@@ -64,7 +64,9 @@ def adams_moulton(
         predicted = draft.add(s, f.step(p, s, places, known))
         if step == len(levels) - 2:
             continue
-        corrected = draft.add(s, f.step(p, s, [places[0], f.place(s), *places[1:]], [known[0], f.slope(predicted), *known[1:]]))
+        full = f.step(p, s, [places[0], f.place(s), *places[1:]], [known[0], f.slope(predicted), *known[1:]])
+        left = leaves_noise(p.level, s) if frame in ("noise", "deis") else 0.0  # the corrector goes where it has no limit
+        corrected = draft.add(s, full if left == 0.0 else predicted.x + (1.0 - left) * (full - predicted.x))
         if not again:
             draft.newest = Point(s, corrected.x, predicted.D)
     return draft.finish()
