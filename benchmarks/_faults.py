@@ -171,10 +171,11 @@ def reaches(out: Path, step: int, number: int, limit: float = 60.0) -> bool:
 def partly(scene: Scene) -> Path:
     """A run that was stopped on its way."""
     out = scene.fresh()
-    number = spawn(start(scene.data, out))
-    assert reaches(out, 20, number)
+    log = scene.root / "partly.log"
+    number = spawn(start(scene.data, out), log)
+    assert reaches(out, 20, number), f"the run did not come to step 20: {log.read_text()[-300:]}"
     os.kill(number, signal.SIGTERM)
-    assert wait(number) == 143
+    assert (code := wait(number)) == 143, f"the run ended with {code}: {log.read_text()[-300:]}"
     return out
 
 

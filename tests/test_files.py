@@ -30,6 +30,16 @@ def test_a_file_is_forced_to_disk_before_its_name_and_its_folder_after(tmp_path:
     assert (tmp_path / "deep" / "x.txt").read_text() == "new"
 
 
+def test_a_folder_appears_when_all_its_files_are_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    real_sync, real_replace = files._sync, os.replace
+    monkeypatch.setattr(files, "_sync", lambda path: (done.append(f"sync {path.name}"), real_sync(path)))
+    monkeypatch.setattr(os, "replace", lambda a, b: (done.append("rename"), real_replace(a, b)))
+    folder = _folder(tmp_path / "x")
+    part = next(name for name in done if name.endswith(".part"))
+    assert done == ["sync weights", "sync words.json", f"sync {MANIFEST}", part, "rename", f"sync {folder.parent.name}"]
+
+
 @pytest.mark.parametrize("whole_folder", [False, True])
 def test_after_an_error_the_old_one_stands_and_nothing_else(whole_folder: bool, tmp_path: Path) -> None:
     path = tmp_path / "x"
