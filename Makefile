@@ -5,7 +5,7 @@ WORKERS ?= 2
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo runs test lint types peers test-peers mutants clean
+.PHONY: help demo runs test lint types docs peers test-peers mutants clean
 
 help:
 	@echo "make demo        train on scikit-learn's digits, sample, evaluate, write pictures (about 5 minutes)"
@@ -13,6 +13,7 @@ help:
 	@echo "make test        the tests, with coverage"
 	@echo "make lint types  ruff, mypy --strict"
 	@echo "make test-peers  the tests that compare with k-diffusion (make peers installs it)"
+	@echo "make docs        write the catalogue of solvers into docs/solvers.md"
 	@echo "make mutants     break the source in one place at a time: a test must turn red each time"
 	@echo "make bench-NAME  one of: $(patsubst benchmarks/%.py,bench-%,$(wildcard benchmarks/[a-z]*.py))"
 
@@ -31,6 +32,9 @@ lint: $(VENV)/.developing
 
 types: $(VENV)/.developing
 	$(BIN)/mypy
+
+docs: $(VENV)/.developing
+	$(BIN)/python tools/solver_table.py
 
 peers: $(VENV)/.peers
 

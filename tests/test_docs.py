@@ -13,7 +13,7 @@ from PIL import Image
 from noisepath.cli import main
 
 DOCS = Path(__file__).parents[1] / "docs"
-GUIDES = ("data.md", "training.md", "evaluation.md")
+GUIDES = ("data.md", "training.md", "evaluation.md", "solvers.md")
 # The same commands for seconds: a small network, few steps, few samples.
 SMALL = "--steps 4 --channels 8 --blocks 1 --attention --batch-size 8 --no-progress --device cpu"
 SHORTER = {"steps=300, save_every=100": "steps=3, channels=(8,), attention=()", "--minutes 3": "", "n=200": "n=12"}

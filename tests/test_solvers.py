@@ -8,20 +8,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 import stepwise
+from noisepath import solvers
 from noisepath.analysis import gaussian_law, measured_order
 from noisepath.exact import Gaussian, Mixture
 from noisepath.levels import Level
 from noisepath.loop import run_loop
 from noisepath.scalings import SCALINGS
-from noisepath import solvers
 from noisepath.solvers import SOLVERS, Build, ddim, ddpm, dpmpp_2m, exponential_adams, heun, resolve
-from noisepath.tableau import Draw, Tableau, calls, draws
+from noisepath.tableau import Draw, calls, draws
 
 # The catalogue with its defaults, and the options that change what is computed: (build, order, is it stochastic?)
 BUILDS: dict[str, tuple[Build, int, bool]] = {
@@ -432,13 +433,15 @@ def test_the_denoiser_is_asked_as_often_as_the_table_says(name: str, to_data: bo
 
 
 def _calls_of(name: str) -> int:
-    build = BUILDS[name][0]
-    base = build.func if isinstance(build, partial) else build
+    """Those of the catalogue's entry with the same function."""
     if "again" in name:
         return 2
-    return SOLVERS[name].calls if name in SOLVERS else next(
-        solver.calls for solver in SOLVERS.values() if (solver.build.func if isinstance(solver.build, partial) else solver.build) is base
-    )
+    same = [solver for solver in SOLVERS.values() if _plain(solver.build) is _plain(BUILDS[name][0])]
+    return SOLVERS[name].calls if name in SOLVERS else same[0].calls
+
+
+def _plain(build: Build) -> Any:
+    return build.func if isinstance(build, partial) else build
 
 
 @every_build

@@ -9,8 +9,8 @@ import torch
 
 import noisepath
 from noisepath import plots
-from noisepath.cli import data, demo, evaluate, train
-from noisepath.cli.options import Command, Data, Demo, Evaluate, Sample, Schedule, Train
+from noisepath.cli import data, demo, evaluate, solvers, train
+from noisepath.cli.options import Command, Data, Demo, Evaluate, Sample, Schedule, Solvers, Train
 from noisepath.conditions import Condition
 from noisepath.data.decode import picture_size, read_picture
 from noisepath.errors import unknown
@@ -37,6 +37,8 @@ def run(command: Command) -> None:
             _sample(command)
         case Schedule():
             _schedule(command)
+        case Solvers():
+            solvers.run(command)
         case Data():
             data.run(command)
         case Evaluate():

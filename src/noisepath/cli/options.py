@@ -106,7 +106,7 @@ class Sample:
     guidance: float = 1.0
     """Classifier-free guidance scale: 1 is none, more keeps closer to the class."""
     solver: str = DEFAULTS.solver
-    """Solver by name (noisepath.SOLVERS)."""
+    """Solver by name (noisepath solvers lists them)."""
     steps: int | None = None
     """How many steps the solver makes; 20 if neither steps nor calls are given."""
     calls: int | None = None
@@ -139,7 +139,7 @@ class Evaluate:
     """What distances are taken in, beside the pixels: auto (a classifier trained on the run's classes), pixels (nothing
     else), or a folder: another run's evaluation/classifier, or a Hugging Face vision model."""
     solver: str = DEFAULTS.solver
-    """Solver by name (noisepath.SOLVERS)."""
+    """Solver by name (noisepath solvers lists them)."""
     steps: int | None = None
     """How many steps the solver makes; 20 if not given."""
     spacing: str = DEFAULTS.spacing
@@ -173,6 +173,16 @@ class Schedule:
 
 
 @dataclass(frozen=True)
+class Solvers:
+    """List the solvers: order, calls a step, frame, and whether they draw noise; or all there is to know of some."""
+
+    names: Annotated[Positional[tuple[str, ...]], arg(metavar="[NAME ...]")] = ()
+    """Solvers by name, to be explained."""
+    measure: bool = False
+    """Measure the order that each shows on Gaussian data, beside the one that is stated; a few seconds."""
+
+
+@dataclass(frozen=True)
 class Doctor:
     """Versions, devices, threads and a quick self-test of this machine, to paste into a bug report."""
 
@@ -200,13 +210,14 @@ class Data:
     """Show a live bar."""
 
 
-Command = Demo | Train | Sample | Evaluate | Schedule | Data | Doctor
+Command = Demo | Train | Sample | Evaluate | Schedule | Solvers | Data | Doctor
 COMMANDS: dict[str, type[Command]] = {
     "demo": Demo,
     "train": Train,
     "sample": Sample,
     "evaluate": Evaluate,
     "schedule": Schedule,
+    "solvers": Solvers,
     "data": Data,
     "doctor": Doctor,
 }
@@ -217,6 +228,7 @@ _Parsed = (
     | Annotated[Sample, subcommand("sample")]
     | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[Schedule, subcommand("schedule")]
+    | Annotated[Solvers, subcommand("solvers")]
     | Annotated[Data, subcommand("data")]
     | Annotated[Doctor, subcommand("doctor")]
 )

@@ -19,7 +19,7 @@ laws are then tested on it, and every user can name it.
 from __future__ import annotations
 
 from .adams import adams, adams_moulton, ipndm, pndm
-from .catalogue import SOLVERS, Build, Solver, resolve
+from .catalogue import SOLVERS, Build, Solver, find, resolve
 from .churn import edm, langevin, restart
 from .correctors import sa_solver, unipc
 from .ddim import ddim, ddpm
@@ -33,6 +33,6 @@ from .singlestep import dpm_solver, dpmpp_2s, dpmpp_3s, kdpm2, midpoint, res, rk
 __all__ = [
     "FRAMES", "SOLVERS", "Build", "Solver", "adams", "adams_moulton", "consistency", "ddim", "ddpm", "dpm2_ancestral",
     "dpm_solver", "dpmpp_2m", "dpmpp_2m_sde", "dpmpp_2s", "dpmpp_2s_ancestral", "dpmpp_3m_sde", "dpmpp_3s", "dpmpp_sde",
-    "edm", "er_sde", "exponential_adams", "heun", "ipndm", "kdpm2", "langevin", "lcm", "midpoint", "pndm", "res", "resolve",
-    "restart", "rk4", "sa_solver", "seeds", "tcd", "unipc",
+    "edm", "er_sde", "exponential_adams", "find", "heun", "ipndm", "kdpm2", "langevin", "lcm", "midpoint", "pndm", "res",
+    "resolve", "restart", "rk4", "sa_solver", "seeds", "tcd", "unipc",
 ]  # fmt: skip

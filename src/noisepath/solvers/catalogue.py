@@ -19,7 +19,7 @@ from .multistep import dpmpp_2m, exponential_adams
 from .sde import dpm2_ancestral, dpmpp_2m_sde, dpmpp_2s_ancestral, dpmpp_3m_sde, dpmpp_sde, er_sde, seeds
 from .singlestep import dpm_solver, dpmpp_2s, dpmpp_3s, kdpm2, midpoint, res, rk4
 
-__all__ = ["SOLVERS", "Build", "Solver", "resolve"]
+__all__ = ["SOLVERS", "Build", "Solver", "find", "resolve"]
 
 Build = Callable[[Sequence[Level]], Tableau]
 
@@ -185,7 +185,7 @@ SOLVERS: dict[str, Solver] = {
         calls=1,
         frame="x0",
         summary="exact exponential multistep of order 1 to 4; tau > 0 adds noise",
-        source="Hochbruck & Ostermann 2010, eq. 2.58; Xue et al. 2309.05019 (tau)",
+        source="Hochbruck & Ostermann 2005, eq. 2.2; Xue et al. 2309.05019 (tau)",
         aliases=("res_2m",),
         elsewhere={"ComfyUI": "res_multistep"},
     ),
@@ -270,7 +270,11 @@ SOLVERS: dict[str, Solver] = {
         summary="kdpm2 with fresh noise",
         source="k-diffusion",
         aliases=("dpm_2_ancestral",),
-        elsewhere={"diffusers": "KDPM2AncestralDiscrete", "k-diffusion": "dpm_2_ancestral", "ComfyUI": "dpm_2_ancestral"},
+        elsewhere={
+            "diffusers": "KDPM2AncestralDiscrete",
+            "k-diffusion": "dpm_2_ancestral",
+            "ComfyUI": "dpm_2_ancestral",
+        },
     ),
     "dpmpp_2s_ancestral": Solver(
         dpmpp_2s_ancestral,
@@ -300,7 +304,11 @@ SOLVERS: dict[str, Solver] = {
         stochastic=True,
         summary="multistep SDE",
         source="k-diffusion",
-        elsewhere={"diffusers": "DPMSolverMultistep (sde-dpmsolver++)", "k-diffusion": "dpmpp_2m_sde", "ComfyUI": "dpmpp_2m_sde"},
+        elsewhere={
+            "diffusers": "DPMSolverMultistep (sde-dpmsolver++)",
+            "k-diffusion": "dpmpp_2m_sde",
+            "ComfyUI": "dpmpp_2m_sde",
+        },
     ),
     "dpmpp_3m_sde": Solver(
         dpmpp_3m_sde,
@@ -415,6 +423,14 @@ SOLVERS: dict[str, Solver] = {
 }
 
 
+def find(name: str) -> str:
+    """The catalogue's name for a name or an alias; ValueError, with the nearest, for one that is unknown."""
+    for known, entry in SOLVERS.items():
+        if name == known or name in entry.aliases:
+            return known
+    raise unknown("solver", name, [n for known, entry in SOLVERS.items() for n in (known, *entry.aliases)])
+
+
 def resolve(solver: str | Build) -> Build:
     """The function from levels to a tableau that a name, an alias or a callable stands for.
 
@@ -424,7 +440,4 @@ def resolve(solver: str | Build) -> Build:
         return solver
     if not isinstance(solver, str):
         raise TypeError(f"a solver is a name or a function from levels to a tableau, but got {solver!r}")
-    for name, entry in SOLVERS.items():
-        if solver == name or solver in entry.aliases:
-            return entry.build
-    raise unknown("solver", solver, [n for name, entry in SOLVERS.items() for n in (name, *entry.aliases)])
+    return SOLVERS[find(solver)].build

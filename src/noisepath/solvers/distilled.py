@@ -41,7 +41,8 @@ def tcd(levels: Sequence[Level], *, gamma: float = 0.3) -> Tableau:
 def consistency(levels: Sequence[Level], *, smallest: float = 0.002) -> Tableau:
     """Multistep sampling of consistency models (Song et al. 2303.01469, algorithm 1); 1 call a step.
 
-    smallest: the noise, as sigma / alpha, that their pictures still hold: x_s = alpha_s (D + sqrt((sigma/alpha)^2 - smallest^2) z).
+    smallest: the noise, as sigma / alpha, that their pictures still hold; less is added:
+        x_s = alpha_s (D + sqrt((sigma/alpha)^2 - smallest^2) z).
     """
     if not 0.0 <= smallest < math.inf:
         raise ValueError(f"smallest must be a finite number >= 0, but got {smallest}")

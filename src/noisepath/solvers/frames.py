@@ -3,12 +3,12 @@
 Along the probability flow each of these quantities is the slope of y over a place u, and a method that holds it constant,
 or puts a polynomial through it, is Adams' or Runge's and Kutta's in that frame:
 
-    frame   scale                        place u                          slope                     known as
-    x0      sigma                        l = log(alpha / sigma)           D, weighted with exp(l)   DPM-Solver++, exponential Adams
-    noise   alpha                        sigma / alpha                    (x - alpha D) / sigma     LMS, iPNDM, Karras' Heun
-    flow    alpha + sigma / c            sigma / (alpha + sigma / c)      (x - scale D) / sigma     flow matching's velocity
-    trig    sqrt(alpha^2 + sigma^2/c^2)  c atan(sigma / (c alpha))        see below                 TrigFlow
-    deis    alpha                        l, weighted with exp(-l)         (x - alpha D) / sigma     DEIS, DPM-Solver multistep
+    frame   scale                        place u                       slope                     known as
+    x0      sigma                        l = log(alpha / sigma)        D, weighted with exp(l)   DPM-Solver++, UniPC, RES
+    noise   alpha                        sigma / alpha                 (x - alpha D) / sigma     LMS, iPNDM, Karras' Heun
+    flow    alpha + sigma / c            sigma / (alpha + sigma / c)   (x - scale D) / sigma     flow matching's velocity
+    trig    sqrt(alpha^2 + sigma^2/c^2)  c atan(sigma / (c alpha))     see below                 TrigFlow
+    deis    alpha                        l, weighted with exp(-l)      (x - alpha D) / sigma     DEIS, DPM-Solver
 
 c is a scale of the data, 1 unless said: "noise" is "flow" with c infinite.  With D held constant x0, noise, flow and deis
 are all DDIM.  trig, whose slope is (alpha x - scale^2 D) / (sigma scale), is exact for data N(0, c^2) instead.

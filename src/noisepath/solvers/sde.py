@@ -139,7 +139,8 @@ def _multistep(levels: Sequence[Level], eta: float, belief: Callable[[Point, Lev
     for step, p, s in draft.steps():
         kept = ratio(p.level, s) ** eta
         carried = (s.sigma / p.level.sigma * kept) * p.x
-        draft.add(s, carried + s.alpha * belief(p, s, before) + (s.sigma * math.sqrt((1.0 - kept) * (1.0 + kept))) * z(step))
+        fresh = s.sigma * math.sqrt((1.0 - kept) * (1.0 + kept))
+        draft.add(s, carried + s.alpha * belief(p, s, before) + fresh * z(step))
         before = [p, *before][:2]
     return draft.finish()
 
@@ -166,14 +167,16 @@ def seeds(levels: Sequence[Level], *, order: int = 2, eta: float = 1.0, middle: 
         if not mild(t, s):
             draft.add(s, _held(p, s, eta, p.D) + _fresh_noise(t, s, eta) * z(step, order - 1))
             continue
-        shares = [middle] if order == 2 else [1.0 / 3.0, 2.0 / 3.0]
+        shares = [middle, 1.0] if order == 2 else [1.0 / 3.0, 2.0 / 3.0, 1.0]
         noise, last, inner = Lin(), t, p
-        for stage, (level, share) in enumerate(zip([between(t, s, m) for m in shares] + [s], [*shares, 1.0], strict=True)):
-            h = level.half_log_snr - t.half_log_snr
-            noise = (level.sigma / last.sigma * ratio(last, level) ** eta) * noise + _fresh_noise(last, level, eta) * z(step, stage)
+        for stage, share in enumerate(shares):
+            level = s if share == 1.0 else between(t, s, share)
+            H = q * (level.half_log_snr - t.half_log_snr)
+            moved = level.sigma / last.sigma * ratio(last, level) ** eta
+            noise = moved * noise + _fresh_noise(last, level, eta) * z(step, stage)
             state = _held(p, level, eta, p.D)
             if stage:  # the slope of D from t to the last inner level, integrated exactly
-                state += (level.alpha * (1.0 + math.expm1(-q * h) / (q * h)) * share / shares[stage - 1]) * (inner.D - p.D)
+                state += (level.alpha * (1.0 + math.expm1(-H) / H) * share / shares[stage - 1]) * (inner.D - p.D)
             inner, last = draft.add(level, state + noise), level
     return draft.finish()
 
@@ -190,12 +193,14 @@ def _fresh_noise(t: Level, s: Level, eta: float) -> float:
 
 
 def er_sde(levels: Sequence[Level], *, order: int = 3, noise_scale: Callable[[float], float] | None = None) -> Tableau:
-    """ER-SDE-Solver (Cui et al. 2309.06169, algorithms 1 to 3): an SDE whose noise follows a function of sigma / alpha; 1 call a
-    step, a polynomial through the last ``order`` beliefs in sigma / alpha.
+    """ER-SDE-Solver (Cui et al. 2309.06169, algorithms 1 to 3): an SDE whose noise follows a function of sigma / alpha, and a
+    polynomial through the last ``order`` beliefs in it; 1 call a step.
 
-    With l = sigma / alpha and the scale phi:   x_s / alpha_s = (phi_s / phi_t) x_t / alpha_t + (1 - phi_s / phi_t) D + ...
-        + sqrt(l_s^2 - l_t^2 (phi_s / phi_t)^2) z
+    With l = sigma / alpha and the noise's scale phi(l), for D held constant:
 
+        x_s / alpha_s = (phi_s / phi_t) x_t / alpha_t + (1 - phi_s / phi_t) D + sqrt(l_s^2 - l_t^2 (phi_s / phi_t)^2) z
+
+    order: 1 to 3 (the paper's third stage leaves the first difference as it is; here it is the parabola).
     noise_scale: phi, by default l (exp(l^0.3) + 10) (the paper's SDE 5); phi(l) = l is the ODE and l^2 the reverse SDE.
     """
     if order not in (1, 2, 3):
