@@ -158,7 +158,8 @@ def test_dpm_solver_pp_2m_on_its_sigmas(
 
 # Multistep solvers, in float64 alone: their own float32 is off by more than 1e-5 at the higher orders.  "sigma_min" leaves out
 # the step to data, before which they lower the order by rules of their own.
-UNIPC = ("UniPCMultistepScheduler", "scheduling_unipc_multistep", {"final_sigmas_type": "sigma_min", "lower_order_final": False})
+NO_RULES = {"final_sigmas_type": "sigma_min", "lower_order_final": False}
+UNIPC = ("UniPCMultistepScheduler", "scheduling_unipc_multistep", NO_RULES)
 DEIS = ("DEISMultistepScheduler", "scheduling_deis_multistep", {"lower_order_final": False})
 SA = ("SASolverScheduler", "scheduling_sasolver", {"lower_order_final": False})
 MULTISTEP: dict[str, tuple[tuple[str, str, dict[str, Any]], dict[str, Any], Build]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,15 +12,26 @@ import torch
 from noisepath.levels import Level
 from noisepath.schedules import SCHEDULES, Schedule, Shifted, Table, cut, schedule
 from noisepath.spacing import (
+    AYS,
+    GITS,
     LARGEST_RATIO,
     SMALLEST_RATIO,
     SPACINGS,
+    Spacing,
     angle,
+    asinh,
+    ays,
+    beta,
     check_falling,
+    gits,
     karras,
+    kl_optimal,
     leading,
     log_snr,
     most_steps,
+    polyexponential,
+    quadratic,
+    sgm_uniform,
     time,
     trailing,
 )
@@ -122,6 +134,68 @@ def test_angle_stops_at_the_smallest_noise_of_a_table_and_goes_to_data_from_ther
     path = schedule("linear")
     levels = angle(path, 500)
     assert levels[-2].noise_ratio == pytest.approx(path.level(0).noise_ratio, rel=1e-9)
+
+
+def test_sgm_uniform_leaves_out_the_last_of_so_many_equal_stretches() -> None:
+    assert sgm_uniform(schedule("linear"), 3)[:-1] == schedule("linear").levels([999.0, 666.0, 333.0])
+    assert [level.sigma for level in sgm_uniform(schedule("flow"), 4)] == pytest.approx([1.0, 0.75, 0.5, 0.25, 0.0])
+
+
+def test_quadratic_is_uniform_in_the_root_of_time() -> None:
+    assert quadratic(schedule("linear"), 4)[:-1] == schedule("linear").levels([999.0, 444.0, 111.0, 0.0])
+    assert [level.sigma for level in quadratic(schedule("flow"), 4)] == pytest.approx([1.0, 9 / 16, 4 / 16, 1 / 16, 0.0])
+
+
+@pytest.mark.parametrize(("a", "b"), [(0.6, 0.6), (0.5, 0.5), (2.0, 0.7)])
+def test_beta_visits_the_quantiles_of_its_distribution(a: float, b: float) -> None:
+    from scipy.stats import beta as distribution
+
+    times = 999 * distribution.ppf(1 - np.linspace(0, 1, 10, endpoint=False), a, b)
+    path = schedule("linear")
+    assert [path.t_of(level) for level in beta(path, 10, a=a, b=b)[:-1]] == pytest.approx(times.tolist(), abs=0.05)
+
+
+def test_polyexponential_of_one_is_log_snr_and_of_more_denser_at_the_data() -> None:
+    path = schedule("edm")
+    for one, two in zip(polyexponential(path, 9, rho=1.0), log_snr(path, 9), strict=True):
+        assert one.sigma == pytest.approx(two.sigma, rel=1e-12)
+    place = [math.log(level.sigma / 0.002) / math.log(80 / 0.002) for level in polyexponential(path, 5)[:-1]]
+    assert place == pytest.approx([1.0, 9 / 16, 4 / 16, 1 / 16, 0.0], abs=1e-12)
+
+
+def test_asinh_is_logarithmic_above_its_scale_and_uniform_below() -> None:
+    levels = [level.sigma for level in asinh(schedule("edm"), 12, scale=0.5)[:-1]]
+    places = [math.asinh(sigma / 0.5) for sigma in levels]
+    assert np.diff(places).tolist() == pytest.approx([places[1] - places[0]] * 11, rel=1e-9)
+
+
+def test_kl_optimal_is_uniform_in_the_angle_down_to_the_smallest_noise() -> None:
+    angles = [math.atan(level.sigma) for level in kl_optimal(schedule("edm"), 6)[:-1]]
+    assert angles == pytest.approx(np.linspace(math.atan(80), math.atan(0.002), 6).tolist(), rel=1e-12)
+
+
+@pytest.mark.parametrize(("name", "table"), [("sd", AYS["sd"]), ("svd", AYS["svd"]), ("gits", GITS)])
+def test_published_levels_are_visited_where_range_and_steps_are_theirs(name: str, table: tuple[float, ...]) -> None:
+    path = schedule("edm", sigma_max=table[0], sigma_min=table[-1])
+    space = gits if name == "gits" else partial(ays, model=name)
+    assert [level.sigma for level in space(path, 11)] == pytest.approx([*table, 0.0], rel=1e-9)
+    finer = [level.sigma for level in space(path, 21)][:-1]  # halfway in the logarithm between each two
+    assert finer[1::2] == pytest.approx([math.sqrt(a * b) for a, b in zip(table, table[1:], strict=False)], rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("space", "says"),
+    [
+        (partial(karras, rho=0.0), "rho must be"),
+        (partial(polyexponential, rho=-1.0), "rho must be"),
+        (partial(asinh, scale=math.inf), "scale must be"),
+        (partial(beta, a=0.0), "Beta distribution"),
+        (partial(ays, model="sd2"), "did you mean 'sd'"),
+    ],
+)
+def test_an_option_out_of_range_is_refused(space: Spacing, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        space(schedule("flow"), 5)
 
 
 @pytest.mark.parametrize("name", ["log_snr", "karras"])

@@ -2,7 +2,8 @@
 
 A spacing is ``f(schedule, steps) -> list[Level]`` of ``steps + 1`` levels that fall in noise.  All but "leading" begin at
 ``schedule.t_max``; all end at a level with sigma = 0: the schedule's own where it has one, else ``Level(1, 0)``.  In
-between, "time", "leading" and "trailing" divide the schedule's time, the others a measure of noise alone, with
+between, "time", "leading", "trailing", "sgm_uniform", "quadratic" and "beta" divide the schedule's time, the others a measure
+of noise alone, with
 
     noise_ratio = sigma / alpha,        log_snr = -2 log(noise_ratio),        angle = atan(noise_ratio)
 
@@ -17,12 +18,16 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from .errors import lookup
 from .levels import Level
 
 if TYPE_CHECKING:
     from .schedules import Schedule
 
-__all__ = ["SPACINGS", "Spacing", "angle", "check_falling", "karras", "leading", "log_snr", "most_steps", "time", "trailing"]
+__all__ = [
+    "SPACINGS", "Spacing", "angle", "asinh", "ays", "beta", "check_falling", "gits", "karras", "kl_optimal", "leading",
+    "log_snr", "most_steps", "polyexponential", "quadratic", "sgm_uniform", "time", "trailing",
+]  # fmt: skip
 
 Spacing = Callable[["Schedule", int], list[Level]]
 
@@ -31,7 +36,6 @@ SMALLEST_RATIO = 0.002
 LARGEST_RATIO = 80.0
 # A noisier start than this is as good as pure noise: spread over its whole range, most steps would do nothing.
 PURE_RATIO = 1000.0
-RHO = 7.0
 
 
 def time(schedule: Schedule, steps: int) -> list[Level]:
@@ -78,9 +82,68 @@ def log_snr(schedule: Schedule, steps: int) -> list[Level]:
     return _between(schedule, steps, math.log, math.exp)
 
 
-def karras(schedule: Schedule, steps: int) -> list[Level]:
-    """Uniform in noise_ratio^(1/7) down to the smallest noise, and from there to data (Karras et al. 2206.00364, eq. 5)."""
-    return _between(schedule, steps, lambda ratio: ratio ** (1.0 / RHO), lambda root: root**RHO)
+def sgm_uniform(schedule: Schedule, steps: int) -> list[Level]:
+    """Uniform in the schedule's time, the last step from a whole stretch above ``t_min`` straight to data (Stability's and
+    ComfyUI's name; on a table the times are not rounded)."""
+    _check_steps(schedule, steps)
+    return _at_shares(schedule, [1.0 - i / steps for i in range(1, steps)])
+
+
+def quadratic(schedule: Schedule, steps: int) -> list[Level]:
+    """Uniform in the square root of the schedule's time, so denser at the data (Song et al. 2010.02502, app. D.2).
+
+    Straight to an exactly clean end, or to ``t_min`` and from there to data, as in :func:`time`.
+    """
+    _check_steps(schedule, steps)
+    if schedule.num_timesteps is None and schedule.level(schedule.t_min).is_data:
+        return _at_shares(schedule, [root * root for root in _line(1.0, 0.0, steps + 1)[1:-1]])
+    return _at_shares(schedule, [root * root for root in _line(1.0, 0.0, steps)[1:]])
+
+
+def beta(schedule: Schedule, steps: int, *, a: float = 0.6, b: float = 0.6) -> list[Level]:
+    """Times at the quantiles of a Beta(a, b) distribution, denser at both ends, and then data (Lee et al. 2407.12173)."""
+    _check_steps(schedule, steps)
+    if not (0.0 < a < math.inf and 0.0 < b < math.inf):
+        raise ValueError(f"the two numbers of a Beta distribution must be positive, but are {a} and {b}")
+    return _at_shares(schedule, _beta_quantiles([1.0 - i / steps for i in range(1, steps)], a, b))
+
+
+def karras(schedule: Schedule, steps: int, *, rho: float = 7.0) -> list[Level]:
+    """Uniform in noise_ratio^(1/rho) down to the smallest noise, and from there to data (Karras et al. 2206.00364, eq. 5)."""
+    _check_positive("rho", rho)
+    return _between(schedule, steps, lambda ratio: ratio ** (1.0 / rho), lambda root: root**rho)
+
+
+def polyexponential(schedule: Schedule, steps: int, *, rho: float = 2.0) -> list[Level]:
+    """The logarithm of noise_ratio falls as (1 - i/n)^rho to the smallest noise, and from there to data (k-diffusion): rho = 1
+    is :func:`log_snr`, more is denser at the data."""
+    _check_positive("rho", rho)
+    return _shaped(schedule, steps, lambda share: share**rho)
+
+
+def asinh(schedule: Schedule, steps: int, *, scale: float = 0.1) -> list[Level]:
+    """Uniform in asinh(noise_ratio / scale) down to the smallest noise, and from there to data: logarithmic above the scale
+    and uniform below it."""
+    _check_positive("scale", scale)
+    return _between(schedule, steps, lambda ratio: math.asinh(ratio / scale), lambda u: scale * math.sinh(u))
+
+
+def kl_optimal(schedule: Schedule, steps: int) -> list[Level]:
+    """Uniform in the angle atan(sigma / alpha) down to the smallest noise, and from there to data (Sabour et al. 2404.14507,
+    section 3: the best levels for data N(0, 1)); :func:`angle` goes straight to data."""
+    return _between(schedule, steps, math.atan, math.tan)
+
+
+def ays(schedule: Schedule, steps: int, *, model: str = "sd") -> list[Level]:
+    """Align Your Steps' published levels (Sabour et al. 2404.14507), for "sd", "sdxl" or "svd", interpolated in log-SNR to so
+    many steps and stretched to the schedule's range."""
+    return _tabled(schedule, steps, lookup(AYS, model, "model of Align Your Steps"))
+
+
+def gits(schedule: Schedule, steps: int) -> list[Level]:
+    """GITS' published levels for Stable Diffusion (Chen et al. 2405.11326; coefficient 1.2, 10 steps), interpolated and stretched
+    as those of :func:`ays`."""
+    return _tabled(schedule, steps, GITS)
 
 
 def angle(schedule: Schedule, steps: int) -> list[Level]:
@@ -98,13 +161,29 @@ def angle(schedule: Schedule, steps: int) -> list[Level]:
     return [first, *(_at(schedule, math.tan(a)) for a in angles), _clean(schedule)]
 
 
+# sigma / alpha at each level; the last step, to data, is not among them.
+AYS = {
+    "sd": (14.615, 6.475, 3.861, 2.697, 1.886, 1.396, 0.963, 0.652, 0.399, 0.152, 0.029),
+    "sdxl": (14.615, 6.315, 3.771, 2.181, 1.342, 0.862, 0.555, 0.380, 0.234, 0.113, 0.029),
+    "svd": (700.0, 54.5, 15.886, 7.977, 4.248, 1.789, 0.981, 0.403, 0.173, 0.034, 0.002),
+}
+GITS = (14.6146, 5.8552, 2.84485, 1.6705, 1.08895, 0.74807, 0.501184, 0.321048, 0.198949, 0.0982453, 0.0291675)
+
 SPACINGS: dict[str, Spacing] = {
     "time": time,
     "leading": leading,
     "trailing": trailing,
+    "sgm_uniform": sgm_uniform,
+    "quadratic": quadratic,
+    "beta": beta,
     "log_snr": log_snr,
     "angle": angle,
     "karras": karras,
+    "polyexponential": polyexponential,
+    "asinh": asinh,
+    "kl_optimal": kl_optimal,
+    "ays": ays,
+    "gits": gits,
 }
 
 
@@ -128,6 +207,64 @@ def _between(schedule: Schedule, steps: int, to: Callable[[float], float], back:
     first, largest, smallest = _reach(schedule)
     ratios = [back(u) for u in _line(to(largest), to(smallest), steps)]
     return [first, *(_at(schedule, ratio) for ratio in ratios[1:]), _clean(schedule)]
+
+
+def _at_shares(schedule: Schedule, shares: Sequence[float]) -> list[Level]:
+    """The level of ``t_max``, those at shares of the way up from ``t_min`` to it, falling and below 1, and data.
+
+    A table has nothing between an exactly noisy or clean end and the entry beside it: what would fall there makes room.
+    """
+    first, low = schedule.t_max, schedule.t_min
+    if schedule.num_timesteps is not None and schedule.level(low).is_data:
+        low += 1.0
+    times = [low + (first - low) * share for share in shares]
+    if schedule.num_timesteps is not None and schedule.level(first).is_noise and times and times[0] > first - 1.0:
+        squeeze = (first - 1.0 - low) / (times[0] - low)
+        times = [low + (t - low) * squeeze for t in times]
+    return [*schedule.levels([first, *times]), _clean(schedule)]
+
+
+def _shaped(schedule: Schedule, steps: int, share_of: Callable[[float], float]) -> list[Level]:
+    """``steps`` levels whose place between the smallest (0) and the largest noise (1), in the logarithm, is ``share_of`` a
+    share that falls evenly from 1 to 0; and data."""
+    _check_steps(schedule, steps)
+    first, largest, smallest = _reach(schedule)
+    low, length = math.log(smallest), math.log(largest) - math.log(smallest)
+    ratios = [math.exp(low + length * share_of(share)) for share in _line(1.0, 0.0, steps)[1:]]
+    return [first, *(_at(schedule, ratio) for ratio in ratios), _clean(schedule)]
+
+
+def _tabled(schedule: Schedule, steps: int, table: Sequence[float]) -> list[Level]:
+    """The shape of a table of noise ratios: its ends become those of the schedule, its inside is interpolated."""
+    low, length = math.log(table[-1]), math.log(table[0]) - math.log(table[-1])
+    known = [(math.log(ratio) - low) / length for ratio in table]
+
+    def share_of(share: float) -> float:
+        place = (1.0 - share) * (len(known) - 1)
+        before = min(int(place), len(known) - 2)
+        return known[before] + (place - before) * (known[before + 1] - known[before])
+
+    return _shaped(schedule, steps, share_of)
+
+
+def _beta_quantiles(shares: Sequence[float], a: float, b: float) -> list[float]:
+    """Where a Beta(a, b) variable has these shares below it.
+
+    Its distribution function is an integral over theta, with x = sin^2(theta), of sin^(2a-1) cos^(2b-1), which is tame at both
+    ends: summed over 4,000 midpoints, and read backwards.
+    """
+    import numpy as np
+
+    theta = (np.arange(4000) + 0.5) * (math.pi / 2 / 4000)
+    mass = np.cumsum(np.sin(theta) ** (2 * a - 1) * np.cos(theta) ** (2 * b - 1))
+    ends = np.concatenate([[0.0], mass / mass[-1]])
+    found = np.interp(shares, ends, np.linspace(0.0, math.pi / 2, 4001))
+    return [float(x) for x in np.sin(found) ** 2]
+
+
+def _check_positive(name: str, value: float) -> None:
+    if not 0.0 < value < math.inf:
+        raise ValueError(f"{name} must be a positive number, but got {value}")
 
 
 def _reach(schedule: Schedule) -> tuple[Level, float, float]:

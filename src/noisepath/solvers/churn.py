@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from ..levels import Level
 from ..tableau import Draft, Lin, Point, Tableau, z
-from .frames import Frame, first_order, leaves_noise
+from .frames import first_order
+from .heun import heun_step
 
 __all__ = ["edm", "langevin", "restart"]
 
@@ -90,11 +91,3 @@ def noised(draft: Draft, p: Point, noise_ratio: float, noise: Lin) -> Point:
     """The point with noise added up to a larger sigma / alpha (at the same alpha)."""
     more = math.sqrt(noise_ratio**2 - p.level.noise_ratio**2)
     return draft.add(Level(p.level.alpha, p.level.alpha * noise_ratio), p.x + (p.level.alpha * more) * noise)
-
-
-def heun_step(draft: Draft, p: Point, s: Level) -> None:
-    """One step of Heun's method in the noise frame; of first order to data."""
-    predicted = draft.add(s, first_order(p, s))
-    if not s.is_data:
-        f = Frame("noise", leaves_noise(p.level, s))
-        draft.add(s, f.held(p, s, 0.5 * (f.slope(p) + f.slope(predicted))))
