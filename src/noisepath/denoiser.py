@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from ._lazy import torch
 from .conditions import Condition
 from .errors import lookup
+from .foreign import NAMES, Wrapped, parts_of_diffusers
 from .levels import Level
 from .predictions import PREDICTIONS
 
@@ -90,6 +91,22 @@ class Denoiser:
         self.sigma_data = sigma_data
         self.null = null
         self.info: dict[str, Any] = dict(info or {})
+
+    @classmethod
+    def from_diffusers(cls, network: Callable[..., Any], scheduler: Any, *, null: Condition | None = None) -> Denoiser:
+        """A network of diffusers (UNet2DModel, UNet2DConditionModel, transformers) as a denoiser.
+
+        Args:
+            network: the module; its answer's ``.sample`` is taken, of a learned variance the first half.
+            scheduler: the scheduler it was trained with, or its ``config``: betas or flow matching, what is predicted, and
+                zero terminal SNR are read from it.  (Which levels a run visits is the spacing's business: a flow's
+                ``shift`` is ``sample(..., schedule=Shifted(schedule("flow"), shift), spacing="time")``.)
+            null: the condition of one picture that says nothing, for guidance.  ``Condition(label=...)`` reaches the network as
+                ``class_labels``, ``text=`` as ``encoder_hidden_states``, any other name as it is.
+        """
+        parts = parts_of_diffusers(scheduler)
+        wrapped = Wrapped(network, time_scale=parts.time_scale, names=NAMES)
+        return cls(wrapped, parts.schedule, parts.prediction, sigma_data=parts.sigma_data, null=null)
 
     def factors(self, level: Level) -> tuple[float, float, float, float]:
         """(c_skip, c_out, c_in, c_noise) at a level of any path, for x as it is at that level.

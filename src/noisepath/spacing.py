@@ -141,8 +141,8 @@ def ays(schedule: Schedule, steps: int, *, model: str = "sd") -> list[Level]:
 
 
 def gits(schedule: Schedule, steps: int) -> list[Level]:
-    """GITS' published levels for Stable Diffusion (Chen et al. 2405.11326; coefficient 1.2, 10 steps), interpolated and stretched
-    as those of :func:`ays`."""
+    """GITS' published levels for Stable Diffusion (Chen et al. 2405.11326; coefficient 1.2, 10 steps), interpolated and
+    stretched as those of :func:`ays`."""
     return _tabled(schedule, steps, GITS)
 
 
