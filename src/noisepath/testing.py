@@ -1,0 +1,176 @@
+"""The laws of solvers as one function, for a solver of your own: :func:`check_solver`.
+
+Everything is exact (Gaussian data, mixtures, recursion), in float64 and without a network: a few seconds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ._lazy import torch
+from .analysis import PROBLEMS, gaussian_law, measured_order
+from .levels import Level
+from .loop import run_loop
+from .scalings import SCALINGS
+from .tableau import Draw, Tableau, check, draws
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["SolverReport", "check_solver"]
+
+Build = Callable[[Sequence[Level]], Tableau]
+RATIOS = (9.0, 4.0, 2.2, 1.1, 0.5, 0.21, 0.06, 0.02)
+"""sigma / alpha of a short run."""
+
+
+@dataclass(frozen=True)
+class SolverReport:
+    """What :func:`check_solver` found: one line for each law that does not hold, and the orders measured."""
+
+    broken: tuple[str, ...]
+    orders: dict[str, float] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        measured = ", ".join(f"{name}: {order:.2f}" for name, order in self.orders.items())
+        return "\n".join([*(self.broken or ["all laws hold"]), f"measured order: {measured}"])
+
+
+def check_solver(
+    build: Build,
+    *,
+    order: int,
+    stochastic: bool = False,
+    keeps_noise: bool = True,
+    holds_belief: bool = True,
+    tolerance: float = 0.25,
+    strict: bool = True,
+) -> SolverReport:
+    """Hold a solver, ``levels -> tableau``, to the laws.
+
+    1. its table can be run, ends at the last level, and has finite weights, from pure noise to data and for 1 to 20 steps;
+    2. at the same log-SNRs it makes the same samples on every path (1e-9);
+    3. at a start with alpha = 1e-12 it does what it does at alpha = 0;
+    4. with a belief that never changes the noise keeps its variance, and what is left at the end is the belief;
+    5. on Gaussian data and a mixture its error falls with the stated order, on an even grid and on an uneven one (weak order,
+       on Gaussian data, where it draws noise).
+
+    Args:
+        build: the solver; options by ``functools.partial``.
+        order: of a whole run, its start included; 0 where smaller steps do not lead to the answer (law 5 is left out then).
+        stochastic: whether it draws noise.
+        keeps_noise: whether law 4's variance is to hold exactly (not for Langevin steps, or noise scaled on purpose).
+        holds_belief: whether a constant belief is to be followed exactly (not in the trig frame).
+        tolerance: of the slope, downwards.
+        strict: raise AssertionError with the report where a law is broken; else only report.
+    """
+    orders: dict[str, float] = {}
+    broken = [*_runs(build), *_frames(build), *_near_noise(build)]
+    broken += _constant_belief(build, keeps_noise, holds_belief)
+    if order:
+        for name, slope in _orders(build, order, stochastic):
+            orders[name] = slope
+            if slope < order - tolerance:
+                broken.append(f"order: {slope:.2f} on {name}, where {order} is stated")
+    report = SolverReport(tuple(broken), orders)
+    if strict and broken:
+        raise AssertionError(str(report))
+    return report
+
+
+def _at(frame: str, noise_ratio: float) -> Level:
+    if noise_ratio == 0.0:
+        return Level(1.0, 0.0)
+    if math.isinf(noise_ratio):
+        return Level(0.0, 1.0)
+    alpha, sigma = SCALINGS[frame].alpha_sigma(torch.tensor(-2.0 * math.log(noise_ratio), dtype=torch.float64))
+    return Level(float(alpha), float(sigma))
+
+
+def _grid(steps: int) -> list[float]:
+    """From pure noise to data in so many steps."""
+    inner = [30.0 * (0.01 / 30.0) ** (i / max(steps - 2, 1)) for i in range(steps - 1)]
+    return [math.inf, *inner, 0.0]
+
+
+def _runs(build: Build) -> Iterator[str]:
+    for steps in (*range(1, 9), 20):
+        levels = [_at("preserving", ratio) for ratio in _grid(steps)]
+        try:
+            table = build(levels)
+            check(table)
+        except (ValueError, ArithmeticError) as error:
+            yield f"table of {steps} steps from pure noise to data: {error}"
+            continue
+        if table[-1].level != levels[-1] or table[0].level != levels[0]:
+            yield f"table of {steps} steps: it does not lead from the first level to the last"
+        if table[-1].draws or not bool(torch.isfinite(_result(table, levels)).all()):
+            yield f"table of {steps} steps: noise is added in the step to data, or the result is not finite"
+
+
+def _frames(build: Build) -> Iterator[str]:
+    for ratios in (RATIOS, (*RATIOS, 0.0), (math.inf, *RATIOS, 0.0)):
+        base = [_at("preserving", ratio) for ratio in ratios]
+        expected = _result(build(base), base) / (base[-1].alpha + base[-1].sigma)
+        for frame in SCALINGS:
+            levels = [_at(frame, ratio) for ratio in ratios]
+            got = _result(build(levels), levels) / (levels[-1].alpha + levels[-1].sigma)
+            worst = float((got - expected).abs().max())
+            if not worst < 1e-9:
+                yield f"frame invariance: {worst:.1g} apart on the path {frame!r}, at the same log-SNRs"
+
+
+def _near_noise(build: Build) -> Iterator[str]:
+    rest = [_at("preserving", ratio) for ratio in (*RATIOS, 0.0)]
+    exact = [Level(0.0, 1.0), *rest]
+    near = [Level(1e-12, math.sqrt(1.0 - 1e-24)), *rest]
+    worst = float((_result(build(near), near) - _result(build(exact), exact)).abs().max())
+    if not worst < 0.1:
+        yield f"ends: a start at alpha = 1e-12 ends {worst:.1g} away from one at alpha = 0"
+
+
+def _constant_belief(build: Build, keeps_noise: bool, holds_belief: bool) -> Iterator[str]:
+    """Data that are a single point: the state stays alpha m + sigma (unit noise)."""
+    m = 0.7
+    for ratios in (RATIOS, RATIOS[::3]):
+        levels = [_at("preserving", ratio) for ratio in ratios]
+        start, end = levels[0], levels[-1]
+        mean, variance = (float(value) for value in gaussian_law(build(levels), m, 0.0, start.alpha * m, start.sigma**2))
+        if holds_belief and abs(mean - end.alpha * m) > 1e-9:
+            yield f"constant belief: the mean is off by {mean - end.alpha * m:.1g}"
+        if keeps_noise and holds_belief and abs(variance / end.sigma**2 - 1.0) > 1e-9:
+            yield f"constant belief: the variance of the noise is {variance / end.sigma**2:.6g} times what it should be"
+
+
+def _orders(build: Build, order: int, stochastic: bool) -> Iterator[tuple[str, float]]:
+    steps = (32, 64) if order > 2 else (64, 128)
+    for problem in ("gaussian",) if stochastic else ("gaussian", "mixture"):
+        for name, levels in (("an even grid", _even), ("an uneven grid", _uneven)):
+            found = measured_order(build, problem=problem, stochastic=stochastic, steps=steps, levels=levels)
+            yield f"{problem}, {name}", found.order
+
+
+def _even(steps: int) -> list[Level]:
+    return [Level.from_log_snr(-4.0 + 8.0 * i / steps) for i in range(steps + 1)]
+
+
+def _uneven(steps: int) -> list[Level]:
+    """Smooth, with steps that grow and shrink by a factor of three over the run."""
+    shares = [i / steps + 0.5 * math.sin(2.0 * math.pi * i / steps) / (2.0 * math.pi) for i in range(steps + 1)]
+    return [Level.from_log_snr(-4.0 + 8.0 * share) for share in shares]
+
+
+def _result(table: Tableau, levels: Sequence[Level]) -> Tensor:
+    """A run on a mixture from x = sigma_0 z; draws are functions of their place."""
+    problem = PROBLEMS["mixture"]()
+    start = levels[0].sigma * torch.linspace(-2.0, 2.0, 9, dtype=torch.float64)
+    made = {place: _drawn(place) for place in draws(table)}
+    return run_loop(table, problem.denoise, start, made.__getitem__)
+
+
+def _drawn(place: Draw) -> Tensor:
+    generator = torch.Generator().manual_seed(1000 * (place.step + 1) + place.stage)
+    return torch.randn(9, dtype=torch.float64, generator=generator)

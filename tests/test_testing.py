@@ -1,0 +1,77 @@
+"""check_solver holds for the catalogue, and finds what is wrong with a solver."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import pytest
+
+from noisepath.levels import Level
+from noisepath.solvers import SOLVERS, Build, adams, ddim
+from noisepath.tableau import Draft, Tableau, ratio, z
+from noisepath.testing import check_solver
+
+# Langevin steps keep the variance to first order in their size; consistency models' pictures hold noise of their own
+LOSES_NOISE = ("langevin", "consistency")
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_the_laws_hold_for_the_catalogue(name: str) -> None:
+    solver = SOLVERS[name]
+    report = check_solver(
+        solver.build, order=solver.order, stochastic=solver.stochastic, keeps_noise=name not in LOSES_NOISE, strict=False
+    )
+    assert report.broken == ()
+    assert "all laws hold" in str(report)
+
+
+def test_the_trig_frame_does_not_follow_a_constant_belief() -> None:
+    build = partial(adams, frame="trig")
+    assert check_solver(build, order=2, holds_belief=False).broken == ()
+    with pytest.raises(AssertionError, match="constant belief"):
+        check_solver(build, order=2)
+
+
+def _wrong(what: str) -> Build:
+    """DDIM with one mistake."""
+
+    def build(levels: Sequence[Level]) -> Tableau:
+        draft = Draft(levels)
+        for step, p, s in draft.steps():
+            r = ratio(p.level, s)
+            carried, weight, noise = s.sigma / p.level.sigma, s.alpha * (1.0 - r), 0.0
+            if what == "weight":
+                weight *= 0.99
+            elif what == "frame":
+                carried, weight = s.sigma / p.level.sigma, 1.0 - r
+            elif what == "noise":
+                noise = 0.1 * s.sigma
+            elif what == "data":
+                noise = 0.1
+            elif what == "pure noise":
+                weight = s.alpha * (1.0 - r) / (p.level.alpha + 1e-300)
+            draft.add(s, carried * p.x + weight * p.D + noise * z(step))
+        return draft.finish()
+
+    return build
+
+
+@pytest.mark.parametrize(
+    ("what", "says"),
+    [
+        ("weight", "constant belief: the mean"),
+        ("frame", "frame invariance"),
+        ("noise", "constant belief: the variance"),
+        ("data", "noise is added in the step to data"),
+        ("pure noise", "table of 1 steps"),
+    ],
+)
+def test_a_mistake_is_named(what: str, says: str) -> None:
+    with pytest.raises(AssertionError, match=says):
+        check_solver(_wrong(what), order=1, stochastic=what in ("noise", "data"))
+
+
+def test_an_order_that_is_stated_too_high_is_named() -> None:
+    with pytest.raises(AssertionError, match="order: 1.0. on gaussian, an even grid, where 2 is stated"):
+        check_solver(ddim, order=2)
