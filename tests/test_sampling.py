@@ -27,12 +27,14 @@ from noisepath.tableau import START, Draw, calls
 MIXTURE = Mixture([0.5, 0.5], [[0.8, -0.5], [-0.7, 0.2]], [0.1, 0.2])
 FLOW = MIXTURE.denoiser(schedule("flow"))
 DOUBLE = {"dtype": torch.float64, "steps": 6}
+# one of each kind: looks back, looks inside, draws one, draws two that are tied, corrects, goes back to more noise
+KINDS = ("ddim", "ddpm", "heun", "dpmpp_2m", "adams", "unipc", "dpmpp_sde", "sa_solver", "seeds_3", "restart")
 
 
 # The same pictures ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("solver", KINDS)
 def test_picture_i_depends_on_the_seed_and_i_alone(solver: str) -> None:
     options: dict[str, Any] = {**DOUBLE, "solver": solver, "seed": 5}
     whole = sample(FLOW, (7, 2), **options)
@@ -102,7 +104,7 @@ def test_the_defaults_come_near_the_data_they_are_asked_for() -> None:
 # What is asked --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("solver", ["heun", *(name for name, entry in SOLVERS.items() if entry.calls == 1 and name not in ("pndm", "plms"))])
 def test_calls_are_exactly_as_many_as_were_asked_for(solver: str) -> None:
     asked = 0
 
@@ -224,7 +226,7 @@ def test_a_network_s_device_is_where_it_runs() -> None:
 # Trajectory, progress, callbacks, cancel -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("solver", KINDS)
 @pytest.mark.parametrize("batch_size", [None, 2])
 def test_a_trajectory_is_the_same_run_with_everything_kept(solver: str, batch_size: int | None) -> None:
     options: dict[str, Any] = {**DOUBLE, "solver": solver, "batch_size": batch_size}

@@ -16,7 +16,11 @@ from noisepath.testing import check_solver
 LOSES_NOISE = ("langevin", "consistency")
 
 
-@pytest.mark.parametrize("name", SOLVERS)
+# All others are held to the same laws in test_solvers.py.
+KINDS = ("ddim", "heun", "dpmpp_2m", "unipc", "dpmpp_sde", "seeds_3", "restart", "langevin", "lcm")
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name in KINDS else pytest.mark.slow) for name in SOLVERS])
 def test_the_laws_hold_for_the_catalogue(name: str) -> None:
     solver = SOLVERS[name]
     report = check_solver(
