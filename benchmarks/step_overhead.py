@@ -37,14 +37,14 @@ from noisepath.noise import Keyed  # noqa: E402
 from noisepath.solvers import SOLVERS, exponential_adams  # noqa: E402
 
 SHAPE = (1, 4, 64, 64)
-TARGETS = {"ddim": 2.0, "heun": 2.0, "dpmpp_2m": 2.0, "ddpm": 1.4}
+TARGETS = {"ddim": 2.0, "heun": 2.0, "dpmpp_2m": 2.0, "ddpm": 1.4, "unipc": 2.5, "3m": 2.0, "euler_ancestral": 1.4}
 BUILD_TARGET_MS = 2.0
 Contender = tuple[Callable[[], Any], Callable[[Any], None]]  # setup, loop(what setup gave)
 
 
 def by_hand(rule: str, steps: int) -> Contender:
     """The arithmetic of one rule for a network that returns x0, a step at a time."""
-    x, D, other, buffer = (torch.randn(SHAPE) for _ in range(4))
+    x, D, other, third, buffer = (torch.randn(SHAPE) for _ in range(5))
     numbers = [(0.99, 0.01, 0.001)] * steps
 
     def ddim(_: object) -> None:  # x = a x + b D
@@ -70,7 +70,16 @@ def by_hand(rule: str, steps: int) -> Contender:
             torch.add(x, D, alpha=b, out=buffer)
             x.add_(D, alpha=b).add_(other, alpha=c)
 
-    return (lambda: None), locals()[rule]
+    def adams_3(_: object) -> None:  # x = a x + b D + c D_before + c D_before_that
+        for a, b, c in numbers:
+            x.mul_(a).add_(D, alpha=b).add_(other, alpha=c).add_(third, alpha=c)
+
+    def unipc(_: object) -> None:  # predicted = a x + b D + c D_before, and then all three beliefs once more
+        for a, b, c in numbers:
+            x.mul_(a).add_(D, alpha=b).add_(other, alpha=c)
+            x.add_(third, alpha=c).add_(D, alpha=b).add_(other, alpha=c)
+
+    return (lambda: None), {"euler_ancestral": ddpm, "3m": adams_3, **locals()}[rule]
 
 
 def ours(name: str, levels: list[Level]) -> Contender:
@@ -79,7 +88,7 @@ def ours(name: str, levels: list[Level]) -> Contender:
     noise = Keyed(0, [0], SHAPE[1:])
 
     def setup() -> Plan:
-        return plan(SOLVERS[name].build(levels))
+        return plan(partial(exponential_adams, order=3)(levels) if name == "3m" else SOLVERS[name].build(levels))
 
     def loop(ready: Plan) -> None:
         for _ in iterate(ready, lambda x, level: D, start, noise):
@@ -114,6 +123,9 @@ def diffusers_peers(steps: int) -> dict[tuple[str, str], Contender]:
         ("heun", "diffusers Heun"): wrap(df.HeunDiscreteScheduler()),
         ("dpmpp_2m", "diffusers DPM++2M"): wrap(df.DPMSolverMultistepScheduler()),
         ("ddpm", "diffusers DDPM"): wrap(df.DDPMScheduler(clip_sample=False)),
+        ("unipc", "diffusers UniPC"): wrap(df.UniPCMultistepScheduler()),
+        ("3m", "diffusers DPM++3M"): wrap(df.DPMSolverMultistepScheduler(solver_order=3)),
+        ("euler_ancestral", "diffusers Euler a"): wrap(df.EulerAncestralDiscreteScheduler()),
     }
 
 
@@ -150,6 +162,7 @@ def k_diffusion_peers(steps: int) -> dict[tuple[str, str], Contender]:
         ("heun", "k-diffusion heun"): wrap(sampling.sample_heun),
         ("dpmpp_2m", "k-diffusion dpmpp_2m"): wrap(sampling.sample_dpmpp_2m),
         ("ddpm", "k-diffusion euler_ancestral"): wrap(sampling.sample_euler_ancestral),
+        ("euler_ancestral", "k-diffusion euler_ancestral"): wrap(sampling.sample_euler_ancestral),
     }
 
 
@@ -215,7 +228,7 @@ def main() -> None:
         for key in contenders:
             if key[0] == rule:
                 once = took[key, "setup"] * 1e6
-                print(f"  {rule:9} {key[1]:28} {step[key]:7.1f}  ({ratio[key]:5.2f}x)   setup {once:6.0f} us")
+                print(f"  {rule:16} {key[1]:28} {step[key]:7.1f}  ({ratio[key]:5.2f}x)   setup {once:6.0f} us")
     print(f"\na table of {given.steps} steps, ms:")
     for name in builds:
         print(f"  {name:32} {took[name] * 1e3:6.2f}   (target <= {BUILD_TARGET_MS:g})")
@@ -223,7 +236,7 @@ def main() -> None:
     for rule, target in TARGETS.items():
         peers = [ratio[key] for key in contenders if key[0] == rule and key[1][:2] in ("di", "k-")]
         beside = f"{min(peers):.1f}" if peers else "not installed"
-        print(f"  {rule:9} {ratio[rule, 'noisepath']:5.2f}   target <= {target:g}   best peer {beside}")
+        print(f"  {rule:16} {ratio[rule, 'noisepath']:5.2f}   target <= {target:g}   best peer {beside}")
 
 
 if __name__ == "__main__":

@@ -359,8 +359,8 @@ BREAKAGES = (
     Breakage(
         "Heun corrects twice as much",
         "solvers/heun.py",
-        "(1.0 - share) * s.alpha / 2.0 * (1.0 / r - 1.0)",
-        "(1.0 - share) * s.alpha * (1.0 / r - 1.0)",
+        "c = f.scale(s) / 2.0 *",
+        "c = f.scale(s) *",
         ("solvers",),
     ),
     Breakage(
@@ -646,8 +646,8 @@ BREAKAGES = (
     Breakage(
         "UniPC takes unequal steps for equal ones",
         "solvers/correctors.py",
-        "first_order(p, s) + (half * share) * (p.D - before.D)",
-        "first_order(p, s) + half * (p.D - before.D)",
+        "made = first_order(p, s) + (half * share) * (p.D - before.D)",
+        "made = first_order(p, s) + half * (p.D - before.D)",
         ("solvers",),
     ),
     Breakage(

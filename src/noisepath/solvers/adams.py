@@ -61,12 +61,13 @@ def adams_moulton(
             continue
         places, known = [f.place(p.level), *places][:order], [f.slope(p), *slopes]
         slopes = [_kept(draft, f, p), *slopes][: order - 1]
-        predicted = draft.add(s, f.step(p, s, places, known))
+        made = f.step(p, s, places, known)
+        predicted = draft.add(s, made)
         if step == len(levels) - 2:
             continue
-        full = f.step(p, s, [places[0], f.place(s), *places[1:]], [known[0], f.slope(predicted), *known[1:]])
+        better = f.step(p, s, [places[0], f.place(s), *places[1:]], [known[0], f.slope(predicted), *known[1:]])
         left = leaves_noise(p.level, s) if frame in ("noise", "deis") else 0.0  # the corrector goes where it has no limit
-        corrected = draft.add(s, full if left == 0.0 else predicted.x + (1.0 - left) * (full - predicted.x))
+        corrected = draft.add(s, predicted.x + (1.0 - left) * (better - made))
         if not again:
             draft.newest = Point(s, corrected.x, predicted.D)
     return draft.finish()

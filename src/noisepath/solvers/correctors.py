@@ -1,7 +1,7 @@
 """Predictor and corrector over the belief D: the output at the predicted state improves the state, at no further call.
 
-The corrected state is the predicted one plus the sum of (corrector's - predictor's weight) * D, so noise that was drawn in
-the prediction cancels by itself.  The belief kept for later steps is that at the predicted state.  The last step has no
+The corrected state is the predicted one plus the sum of (corrector's - predictor's weight) * D: noise that was drawn in the
+prediction, and whatever moved the predicted state, is in it by itself.  The belief kept for later steps is that at the predicted state.  The last step has no
 corrector: it would cost a call.
 """
 
@@ -39,16 +39,17 @@ def unipc(levels: Sequence[Level], *, order: int = 2, corrector: bool = True, va
         if len(known) == 2 and not s.is_data and known[1].level.alpha > 0.0:
             before = known[1]
             share = h / (t.half_log_snr - before.level.half_log_snr)
-            predicted = draft.add(s, first_order(p, s) + (half * share) * (p.D - before.D))
+            made = first_order(p, s) + (half * share) * (p.D - before.D)
         else:
-            predicted = draft.add(s, (s.sigma / t.sigma) * p.x + _integral(known, t, s))
+            made = (s.sigma / t.sigma) * p.x + _integral(known, t, s)
+        predicted = draft.add(s, made)
         if not corrector or step == len(levels) - 2:
             continue
         if len(known) == 1:
-            change = half * (predicted.D - p.D)
+            better = first_order(p, s) + half * (predicted.D - p.D)
         else:
-            change = _integral([predicted, *known], t, s) - s.alpha * (1.0 - r) * p.D
-        draft.newest = Point(s, draft.add(s, first_order(p, s) + change).x, predicted.D)
+            better = (s.sigma / t.sigma) * p.x + _integral([predicted, *known], t, s)
+        draft.newest = Point(s, draft.add(s, predicted.x + (better - made)).x, predicted.D)
     return draft.finish()
 
 
@@ -73,12 +74,13 @@ def sa_solver(
         known = [p, *known][:4]
         kept = ratio(p.level, s) ** (tau * tau)
         carried = (s.sigma / p.level.sigma * kept) * p.x + (s.sigma * math.sqrt((1.0 - kept) * (1.0 + kept))) * z(step)
-        predicted = draft.add(s, carried + _integral(known[:order], p.level, s, q, simple))
+        made = carried + _integral(known[:order], p.level, s, q, simple)
+        predicted = draft.add(s, made)
         if not corrector_order or step == len(levels) - 2:
             continue
         looked = [predicted, *known[: max(corrector_order - 1, 0)]]
-        corrected = draft.add(s, carried + _integral(looked, p.level, s, q, simple))
-        draft.newest = Point(s, corrected.x, predicted.D)
+        better = carried + _integral(looked, p.level, s, q, simple)
+        draft.newest = Point(s, draft.add(s, predicted.x + (better - made)).x, predicted.D)
     return draft.finish()
 
 
