@@ -1,8 +1,8 @@
 """Predictor and corrector over the belief D: the output at the predicted state improves the state, at no further call.
 
 The corrected state is the predicted one plus the sum of (corrector's - predictor's weight) * D: noise that was drawn in the
-prediction, and whatever moved the predicted state, is in it by itself.  The belief kept for later steps is that at the predicted state.  The last step has no
-corrector: it would cost a call.
+prediction, and whatever moved the predicted state, is in it by itself.  The belief kept for later steps is that at the
+predicted state.  The last step has no corrector: it would cost a call.
 """
 
 from __future__ import annotations
