@@ -217,12 +217,14 @@ def _broken_pictures_on_the_way(scene: Scene) -> str | None:
 
 
 def _out_of_memory(scene: Scene) -> str | None:
+    out = scene.fresh()
+
     def child() -> object:
         import resource
 
         used = int(Path("/proc/self/statm").read_text().split()[0]) * 4096
         resource.setrlimit(resource.RLIMIT_AS, (used + 400 * 2**20,) * 2)
-        return start(scene.data, scene.fresh(), "--batch-size", "4096", "--channels", "64", "64")()
+        return start(scene.data, out, "--batch-size", "4096", "--channels", "64", "64")()
 
     return refused(child, "out of memory", "--accumulate")
 
