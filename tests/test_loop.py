@@ -206,7 +206,8 @@ def test_a_moved_state_is_the_one_the_run_goes_on_from(name: str, in_place: bool
         there = y.mul_(0.5).add_(0.1) if in_place else y * 0.5 + 0.1
         return Moved(there, think(there, level))
 
-    states, outputs = [x * 0.5 + 0.1], [think(x * 0.5 + 0.1, table[0].level)]
+    start = x * 0.5 + 0.1 if table[0].evaluate else x
+    states, outputs = [start], [think(start, table[0].level)]
     for node in table[1:]:
         new = sum((w * states[k] for k, w in node.states.items()), torch.zeros_like(x))
         new = sum((w * outputs[k] for k, w in node.outputs.items()), new)

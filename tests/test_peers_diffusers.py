@@ -172,7 +172,9 @@ MULTISTEP: dict[str, tuple[tuple[str, str, dict[str, Any]], dict[str, Any], Buil
     "UniPC 2 without corrector": (
         UNIPC, {"solver_order": 2, "disable_corrector": list(range(STEPS))}, partial(unipc, order=2, corrector=False)
     ),
-    "UniPC 2 to data": (UNIPC, {"solver_order": 2, "final_sigmas_type": "zero"}, unipc),
+    "UniPC 2 to data": (
+        UNIPC, {"solver_order": 2, "final_sigmas_type": "zero", "lower_order_final": True}, unipc
+    ),
     **{f"DEIS {order}": (DEIS, {"solver_order": order}, partial(adams, frame="deis", order=order)) for order in (1, 2, 3)},
     **{
         f"SA-Solver {order} {corrector} {tau}": (

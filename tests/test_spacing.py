@@ -137,12 +137,14 @@ def test_angle_stops_at_the_smallest_noise_of_a_table_and_goes_to_data_from_ther
 
 
 def test_sgm_uniform_leaves_out_the_last_of_so_many_equal_stretches() -> None:
-    assert sgm_uniform(schedule("linear"), 3)[:-1] == schedule("linear").levels([999.0, 666.0, 333.0])
+    path = schedule("linear")
+    assert [path.t_of(level) for level in sgm_uniform(path, 3)[:-1]] == pytest.approx([999.0, 666.0, 333.0])
     assert [level.sigma for level in sgm_uniform(schedule("flow"), 4)] == pytest.approx([1.0, 0.75, 0.5, 0.25, 0.0])
 
 
 def test_quadratic_is_uniform_in_the_root_of_time() -> None:
-    assert quadratic(schedule("linear"), 4)[:-1] == schedule("linear").levels([999.0, 444.0, 111.0, 0.0])
+    path = schedule("linear")
+    assert [path.t_of(level) for level in quadratic(path, 4)[:-1]] == pytest.approx([999.0, 444.0, 111.0, 0.0], abs=1e-6)
     assert [level.sigma for level in quadratic(schedule("flow"), 4)] == pytest.approx([1.0, 9 / 16, 4 / 16, 1 / 16, 0.0])
 
 

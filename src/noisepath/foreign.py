@@ -54,9 +54,8 @@ class Wrapped:
         if self._call is not None:
             return self._call(self.module, x, t, **condition)
         answer = self.module(x, t, **{self.names.get(name, name): value for name, value in condition.items()})
-        out: Tensor = answer if isinstance(answer, torch.Tensor) else getattr(answer, "sample", None)
-        if out is None:
-            out = answer[0]
+        part = answer if isinstance(answer, torch.Tensor) else getattr(answer, "sample", None)
+        out: Tensor = answer[0] if part is None else part
         if out.ndim == x.ndim > 1 and out.shape[1] == 2 * x.shape[1]:
             out = out[:, : x.shape[1]]
         return out

@@ -31,14 +31,13 @@ def run(command: Solvers) -> None:
 
 def table(names: Sequence[str], measure: bool = False) -> str:
     """A line for each solver; ``measure`` adds the order that it shows on Gaussian data, 64 against 128 steps."""
-    titles = (*TITLES[:2], "measured", *TITLES[2:]) if measure else TITLES
-    rows = [titles]
+    rows = [[*TITLES[:2], "measured", *TITLES[2:]] if measure else [*TITLES]]
     for name in names:
         solver = SOLVERS[name]
         row = [name, order_of(solver), str(solver.calls), solver.frame, "yes" if solver.stochastic else "", solver.summary]
         if measure:
             row.insert(2, _measured(solver))
-        rows.append(tuple(row))
+        rows.append(row)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
 

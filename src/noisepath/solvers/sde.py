@@ -184,7 +184,8 @@ def seeds(levels: Sequence[Level], *, order: int = 2, eta: float = 1.0, middle: 
 def _held(p: Point, s: Level, eta: float, D: Lin) -> Lin:
     """The SDE's step with this belief all the way, but for its noise."""
     r = ratio(p.level, s)
-    return (s.sigma / p.level.sigma * r**eta) * p.x + (s.alpha * (1.0 - r ** (1.0 + eta))) * D
+    kept: float = r**eta
+    return (s.sigma / p.level.sigma * kept) * p.x + (s.alpha * (1.0 - r * kept)) * D
 
 
 def _fresh_noise(t: Level, s: Level, eta: float) -> float:
