@@ -46,8 +46,7 @@ def peer(monkeypatch: pytest.MonkeyPatch) -> Any:
     package.__path__ = [str(folder)]
     package.utils = utils  # type: ignore[attr-defined]
     utils.append_dims = lambda x, n: x[(...,) + (None,) * (n - x.ndim)]  # type: ignore[attr-defined]
-    unused = {name: ModuleType(name) for name in ("scipy", "torchdiffeq", "torchsde")}
-    unused["scipy"].integrate = None  # type: ignore[attr-defined]
+    unused = {name: ModuleType(name) for name in ("torchdiffeq", "torchsde")}
     unused["torchdiffeq"].odeint = None  # type: ignore[attr-defined]
     for name, module in {"k_diffusion": package, "k_diffusion.utils": utils, **unused}.items():
         monkeypatch.setitem(sys.modules, name, module)
