@@ -23,6 +23,7 @@ from .solvers import Build, resolve
 from .spacing import SPACINGS, Spacing, check_falling, most_steps
 from .tableau import START, Draw, Tableau
 from .tableau import calls as count_calls
+from .tuned import Tuned
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -66,7 +67,7 @@ class Trajectory:
 class Options(TypedDict, total=False):
     """The arguments that :func:`sample` and :func:`trajectory` share; they are explained there."""
 
-    solver: str | Build
+    solver: str | Build | Tuned
     steps: int | None
     calls: int | None
     spacing: str | Spacing | None
@@ -91,7 +92,7 @@ def sample(denoiser: Denoise, shape: Sequence[int], **options: Unpack[Options]) 
         denoiser: D(x, level, condition=None); :class:`~noisepath.denoiser.Denoiser`, an exact one, or any such callable.
         shape: of the result; B pictures.
         solver: a name of ``SOLVERS`` (default "dpmpp_2m"), or a function from levels to a tableau; with options:
-            ``functools.partial(ddim, eta=1.0)``.
+            ``functools.partial(ddim, eta=1.0)``; or a :class:`~noisepath.tuned.Tuned` one, which has levels of its own.
         steps: how many steps (default 20); or
         calls: how often the denoiser may be asked (NFE): exactly so often.
         spacing: a name of ``SPACINGS`` (default "log_snr"), or a function (schedule, steps) -> levels.
@@ -143,13 +144,15 @@ def trajectory(denoiser: Denoise, shape: Sequence[int], **options: Unpack[Option
 def design(
     schedule: Schedule | None = None,
     *,
-    solver: str | Build = DEFAULTS.solver,
+    solver: str | Build | Tuned = DEFAULTS.solver,
     steps: int | None = None,
     calls: int | None = None,
     spacing: str | Spacing | None = None,
     levels: Sequence[Level] | None = None,
 ) -> Tableau:
     """The tableau that a run with these arguments follows; they are :func:`sample`'s."""
+    if isinstance(solver, Tuned):
+        return _tuned(solver, schedule, steps, calls, (spacing, levels))
     build = resolve(solver)
     if levels is not None:
         if steps is not None or calls is not None or spacing is not None:
@@ -169,6 +172,23 @@ def design(
     if calls is None:
         return table(DEFAULTS.steps if steps is None else steps)
     return _with_calls(table, calls, most_steps(schedule))
+
+
+def _tuned(
+    solver: Tuned,
+    schedule: Schedule | None,
+    steps: int | None,
+    calls: int | None,
+    others: tuple[object, object],
+) -> Tableau:
+    """The table of a tuned sampler, if nothing else is said of levels and it holds for the schedule."""
+    if others != (None, None):
+        raise ValueError("a tuned sampler has levels of its own: leave out spacing= and levels=")
+    for said in (steps, calls):
+        if said not in (None, solver.calls):
+            raise ValueError(f"this sampler was tuned for {solver.calls} calls, but {said} are asked for")
+    solver.check(schedule)
+    return solver.tableau
 
 
 def _with_calls(table: Callable[[int], Tableau], calls: int, most: int | None) -> Tableau:
@@ -194,7 +214,7 @@ def _runs(
     denoiser: Denoise,
     shape: Sequence[int],
     *,
-    solver: str | Build = DEFAULTS.solver,
+    solver: str | Build | Tuned = DEFAULTS.solver,
     steps: int | None = None,
     calls: int | None = None,
     spacing: str | Spacing | None = None,

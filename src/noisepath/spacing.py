@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SPACINGS", "Spacing", "angle", "asinh", "ays", "beta", "check_falling", "gits", "karras", "kl_optimal", "leading",
-    "log_snr", "most_steps", "polyexponential", "quadratic", "sgm_uniform", "time", "trailing",
+    "log_snr", "most_steps", "polyexponential", "quadratic", "reach", "sgm_uniform", "time", "trailing",
 ]  # fmt: skip
 
 Spacing = Callable[["Schedule", int], list[Level]]
@@ -152,7 +152,7 @@ def angle(schedule: Schedule, steps: int) -> list[Level]:
     Where that leads below the schedule's smallest noise, uniform down to it, and from there to data.
     """
     _check_steps(schedule, steps)
-    first, largest, smallest = _reach(schedule)
+    first, largest, smallest = reach(schedule)
     highest = math.atan2(first.sigma, first.alpha)
     lowest = max(highest / steps, math.atan(smallest))
     angles = _line(highest, lowest, steps)[1:]
@@ -204,7 +204,7 @@ def most_steps(schedule: Schedule) -> int | None:
 def _between(schedule: Schedule, steps: int, to: Callable[[float], float], back: Callable[[float], float]) -> list[Level]:
     """``steps`` levels uniform in ``to(noise_ratio)`` from the largest to the smallest, and data."""
     _check_steps(schedule, steps)
-    first, largest, smallest = _reach(schedule)
+    first, largest, smallest = reach(schedule)
     ratios = [back(u) for u in _line(to(largest), to(smallest), steps)]
     return [first, *(_at(schedule, ratio) for ratio in ratios[1:]), _clean(schedule)]
 
@@ -228,7 +228,7 @@ def _shaped(schedule: Schedule, steps: int, share_of: Callable[[float], float]) 
     """``steps`` levels whose place between the smallest (0) and the largest noise (1), in the logarithm, is ``share_of`` a
     share that falls evenly from 1 to 0; and data."""
     _check_steps(schedule, steps)
-    first, largest, smallest = _reach(schedule)
+    first, largest, smallest = reach(schedule)
     low, length = math.log(smallest), math.log(largest) - math.log(smallest)
     ratios = [math.exp(low + length * share_of(share)) for share in _line(1.0, 0.0, steps)[1:]]
     return [first, *(_at(schedule, ratio) for ratio in ratios), _clean(schedule)]
@@ -267,7 +267,7 @@ def _check_positive(name: str, value: float) -> None:
         raise ValueError(f"{name} must be a positive number, but got {value}")
 
 
-def _reach(schedule: Schedule) -> tuple[Level, float, float]:
+def reach(schedule: Schedule) -> tuple[Level, float, float]:
     """The first level, and the noise ratios between which the grid is spread: its first place is the first level's."""
     first, last = schedule.level(schedule.t_max), schedule.level(schedule.t_min)
     table = schedule.num_timesteps

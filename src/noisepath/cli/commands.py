@@ -9,14 +9,15 @@ import torch
 
 import noisepath
 from noisepath import plots
-from noisepath.cli import data, demo, evaluate, solvers, train
-from noisepath.cli.options import Command, Data, Demo, Evaluate, Sample, Schedule, Solvers, Train
+from noisepath.cli import data, demo, evaluate, solvers, train, tune
+from noisepath.cli.options import Command, Data, Demo, Evaluate, Sample, Schedule, Solvers, Train, Tune
 from noisepath.conditions import Condition
 from noisepath.data.decode import picture_size, read_picture
 from noisepath.errors import unknown
 from noisepath.guidance import classifier_free
-from noisepath.sampling import sample
+from noisepath.sampling import DEFAULTS, sample
 from noisepath.training.checkpoint import load
+from noisepath.tuned import Tuned, load_tuned, tuned_of_run
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,6 +42,8 @@ def run(command: Command) -> None:
             solvers.run(command)
         case Data():
             data.run(command)
+        case Tune():
+            tune.run(command, command.device or fastest_device())
         case Evaluate():
             evaluate.run(command, command.device or fastest_device())
 
@@ -58,6 +61,7 @@ def _sample(command: Sample) -> None:
     device = command.device or fastest_device()
     denoiser = load(command.run, device)
     labels = labels_for(denoiser, command.classes, command.n)
+    solver, spacing = _solver_for(command)
     pictures = sample(
         classifier_free(denoiser, command.guidance),
         (command.n, *denoiser.info["shape"]),
@@ -65,22 +69,36 @@ def _sample(command: Sample) -> None:
         condition=None if labels is None else Condition(label=labels.to(device)),
         batch_size=command.batch_size,
         progress=command.progress,
-        solver=command.solver,
+        solver=solver,
         steps=command.steps,
         calls=command.calls,
-        spacing=command.spacing,
+        spacing=spacing,
     )
-    about = _about(command, denoiser, labels)
+    how: dict[str, object] = {"solver": solver, "spacing": spacing}
+    if isinstance(solver, Tuned):
+        how = {"solver": f"tuned for {solver.calls} calls"}
+    about = _about(command, denoiser, labels, how)
     plots.save_pictures(pictures, command.out, about)
     shared = {name: value for name, value in about[0].items() if name not in ("index", "class")}
     grid = plots.save_grid(pictures, command.out / "grid.png", about=shared)
-    print(f"{command.n} pictures are in {command.out}, all on one page in {grid}")
+    with_what = f", by the sampler that was {how['solver']}" if isinstance(solver, Tuned) else ""
+    print(f"{command.n} pictures are in {command.out}, all on one page in {grid}{with_what}")
 
 
-def _about(command: Sample, denoiser: Denoiser, labels: Tensor | None) -> list[dict[str, object]]:
+def _solver_for(command: Sample) -> tuple[str | Tuned, str | None]:
+    """What a run is sampled with: the sampler tuned to it, where there is one for so many steps and no other is asked for."""
+    if command.solver is None and command.spacing is None:
+        steps = DEFAULTS.steps if command.steps is None and command.calls is None else command.steps or command.calls
+        path = tuned_of_run(command.run).get(steps or 0)
+        if path is not None:
+            return load_tuned(path), None
+    return command.solver or DEFAULTS.solver, command.spacing or DEFAULTS.spacing
+
+
+def _about(command: Sample, denoiser: Denoiser, labels: Tensor | None, how: dict[str, object]) -> list[dict[str, object]]:
     """For each picture, what is written into its file: how to make it again."""
-    told = ("run", "seed", "solver", "spacing", "steps", "calls", "guidance")
-    shared: dict[str, object] = {"software": f"noisepath {noisepath.__version__}"}
+    told = ("run", "seed", "steps", "calls", "guidance")
+    shared: dict[str, object] = {"software": f"noisepath {noisepath.__version__}", **how}
     shared |= {name: value for name in told if (value := getattr(command, name)) is not None}
     if labels is None:
         return [{**shared, "index": i} for i in range(command.n)]

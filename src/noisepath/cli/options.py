@@ -24,7 +24,7 @@ from noisepath.sampling import DEFAULTS
 from noisepath.training.config import TrainConfig
 from noisepath.training.record import read_toml
 
-__all__ = ["COMMANDS", "Command", "Data", "Demo", "Doctor", "Evaluate", "Sample", "Schedule", "Train", "parse"]
+__all__ = ["COMMANDS", "Command", "Data", "Demo", "Doctor", "Evaluate", "Sample", "Schedule", "Train", "Tune", "parse"]
 
 
 @dataclass(frozen=True)
@@ -105,14 +105,15 @@ class Sample:
     """Names of the classes to draw, in turn; all classes in turn if not given."""
     guidance: float = 1.0
     """Classifier-free guidance scale: 1 is none, more keeps closer to the class."""
-    solver: str = DEFAULTS.solver
-    """Solver by name (noisepath solvers lists them)."""
+    solver: str | None = None
+    """Solver by name (noisepath solvers lists them); if neither it nor spacing is given, the sampler that was tuned to this run
+    for so many steps (noisepath tune), and where there is none, dpmpp_2m."""
     steps: int | None = None
     """How many steps the solver makes; 20 if neither steps nor calls are given."""
     calls: int | None = None
     """How many network calls a picture may cost, in place of steps."""
-    spacing: str = DEFAULTS.spacing
-    """Which noise levels the run visits, by name (noisepath.SPACINGS)."""
+    spacing: str | None = None
+    """Which noise levels the run visits, by name (noisepath.SPACINGS); log_snr if not given."""
     seed: int = 0
     """Picture i is a function of (seed, i) alone."""
     batch_size: int | None = None
@@ -158,6 +159,30 @@ class Evaluate:
     """cpu, cuda, mps ...; the fastest there is if not given."""
     progress: bool = True
     """Show live bars."""
+
+
+@dataclass(frozen=True)
+class Tune:
+    """Fit samplers to a run: for a few steps, much nearer to what its model draws in hundreds.  sample uses them by itself."""
+
+    run: Annotated[Positional[Path], arg(metavar="RUN")]
+    """The run's folder, as train made it."""
+    steps: tuple[int, ...] = (4, 6, 8, 10)
+    """Numbers of steps, each a call of the network; a sampler for each."""
+    guidance: tuple[float, ...] = ()
+    """Guidance scales that each sampler is to serve; 1 and 2 if not given (1 of a model without classes)."""
+    starts: int = 256
+    """Runs to fit to; as many others are held out, and say when to stop and what was gained."""
+    begin_from: int = 2
+    """How many solvers to begin from; the best result is kept."""
+    seed: int = 0
+    """Of the starts, and of the classes asked for."""
+    batch_size: int = 256
+    """Pictures at once; changes nothing but memory and speed."""
+    device: str | None = None
+    """cpu, cuda, mps ...; the fastest there is if not given."""
+    progress: bool = True
+    """Show a live bar."""
 
 
 @dataclass(frozen=True)
@@ -210,12 +235,13 @@ class Data:
     """Show a live bar."""
 
 
-Command = Demo | Train | Sample | Evaluate | Schedule | Solvers | Data | Doctor
+Command = Demo | Train | Sample | Evaluate | Tune | Schedule | Solvers | Data | Doctor
 COMMANDS: dict[str, type[Command]] = {
     "demo": Demo,
     "train": Train,
     "sample": Sample,
     "evaluate": Evaluate,
+    "tune": Tune,
     "schedule": Schedule,
     "solvers": Solvers,
     "data": Data,
@@ -227,6 +253,7 @@ _Parsed = (
     | Annotated[Train, subcommand("train")]
     | Annotated[Sample, subcommand("sample")]
     | Annotated[Evaluate, subcommand("evaluate")]
+    | Annotated[Tune, subcommand("tune")]
     | Annotated[Schedule, subcommand("schedule")]
     | Annotated[Solvers, subcommand("solvers")]
     | Annotated[Data, subcommand("data")]

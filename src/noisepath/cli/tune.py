@@ -1,0 +1,86 @@
+"""``noisepath tune``: samplers fitted to a run, kept in its folder, where ``noisepath sample`` finds them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from noisepath import noise
+from noisepath.conditions import Condition
+from noisepath.guidance import classifier_free
+from noisepath.training.checkpoint import load
+from noisepath.tuned import FOLDER, Tuned
+from noisepath.tuning import tune
+
+if TYPE_CHECKING:
+    from noisepath.cli.options import Tune
+    from noisepath.denoiser import Denoiser
+
+__all__ = ["run"]
+
+
+def run(command: Tune, device: str) -> None:
+    """Tune, write ``RUN/tuned/calls-N.json``, and print what was gained."""
+    denoiser = load(command.run, device)
+    scales = command.guidance or ((1.0, 2.0) if denoiser.info["class_names"] else (1.0,))
+    began, bar = time.monotonic(), _bar(command.progress)
+    try:
+        made = tune(
+            [classifier_free(denoiser, scale) for scale in scales],
+            denoiser.info["shape"],
+            command.steps,
+            condition=_classes(denoiser, command.seed, device),
+            starts=command.starts,
+            begin_from=command.begin_from,
+            seed=command.seed,
+            batch_size=command.batch_size,
+            told=bar,
+            device=device,
+        )
+    finally:
+        if bar is not None:
+            bar.close()
+    for tuned in made:
+        path = command.run / FOLDER / f"calls-{tuned.calls}.json"
+        Tuned(tuned.tableau, tuned.schedule, {**tuned.about, "guidance": list(scales), "seed": command.seed}).save(path)
+    print(table(made))
+    took = time.monotonic() - began
+    print(f"{took:.0f} s; noisepath sample {command.run} --steps {made[0].calls} uses the first of them by itself")
+
+
+def table(made: Sequence[Tuned]) -> str:
+    """What each sampler gained: how far held-out pictures are from where the model's own runs of many calls end."""
+    rows = [("calls", "rmse by default", "tuned", "median by default", "tuned", "begun from")]
+    for tuned in made:
+        figures = [f"{tuned.about[name]:.4f}" for name in ("default_rmse", "rmse", "default_median", "median")]
+        rows.append((str(tuned.calls), *figures, str(tuned.about["from"])))  # type: ignore[arg-type]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+
+
+def _classes(denoiser: Denoiser, seed: int, device: str) -> Callable[[Sequence[int]], Condition] | None:
+    """A class for each start, by its number."""
+    known = len(denoiser.info["class_names"])
+    if not known:
+        return None
+
+    def asked(numbers: Sequence[int]) -> Condition:
+        drawn = noise.uniform(noise.key(seed, "class"), numbers)
+        return Condition(label=(drawn * known).long().to(device))
+
+    return asked
+
+
+def _bar(progress: bool) -> Any:
+    """A bar of the share that is done, with the last line said beside it."""
+    if not progress:
+        return None
+    from tqdm import tqdm
+
+    class Bar(tqdm):  # type: ignore[misc]
+        def __call__(self, share: float, line: str) -> None:
+            self.update(max(round(1000 * share) - self.n, 0))
+            self.set_postfix_str(line)
+
+    return Bar(total=1000, desc="tuning", bar_format="{desc} {percentage:3.0f}% |{bar:20}| {elapsed}<{remaining} {postfix}")

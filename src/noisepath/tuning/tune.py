@@ -1,0 +1,219 @@
+"""A sampler made to measure: :func:`tune`."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .. import noise
+from ..denoiser import Denoise
+from ..levels import Level
+from ..sampling import design
+from ..spacing import most_steps, reach
+from ..tuned import Tuned, fingerprint
+from .fit import Errors, Fit, errors, fit
+from .form import Form
+from .search import Build, bases, grids
+from .teacher import Starts, Task, Way, solve, watch
+
+if TYPE_CHECKING:
+    from ..conditions import Condition
+    from ..schedules import Schedule
+
+__all__ = ["tune"]
+
+TOLERANCE = 5e-3
+"""How exact the teacher is to be, as a share of the data's standard deviation."""
+WATCHED = 64
+"""Starts whose whole way is looked at for levels."""
+TRIED = 128
+"""Starts that the candidates to begin from are judged by."""
+
+
+def tune(
+    denoiser: Denoise | Sequence[Denoise],
+    shape: Sequence[int],
+    calls: int | Sequence[int],
+    *,
+    condition: Callable[[Sequence[int]], Condition] | None = None,
+    starts: int = 256,
+    held_out: int | None = None,
+    begin_from: int = 2,
+    schedule: Schedule | None = None,
+    seed: int = 0,
+    batch_size: int = 256,
+    told: Callable[[float, str], object] | None = None,
+    **options: Any,
+) -> list[Tuned]:
+    """Samplers of so many calls, fitted to where the model's own runs of many calls end.
+
+    Args:
+        denoiser: the model; or several views of it, such as several guidance scales, that one sampler is to serve.
+        shape: of one picture, without the batch.
+        calls: of the network; one number or several, one sampler for each.
+        condition: from pictures' numbers to what is asked for, a row for each; ``None`` for a model without conditions.
+        starts: runs to fit to.
+        held_out: runs that say when to stop, and whether anything was gained; as many if not given.
+        begin_from: so many of the best solvers and levels are fitted to a quarter of the starts, and the best of them to all.
+        schedule: where levels are taken from (default: the denoiser's).
+        seed: of the starts.  Sampling's pictures of the same seed are others: it uses the seed itself, this a key of it.
+        batch_size: pictures at once; changes nothing but memory and speed.
+        told: called now and then with the share of the work that is done at most, 0 to 1, and a line about it.
+        options: ``dtype`` and ``device`` of the runs, as for :func:`noisepath.sampling.sample`.
+
+    Returns:
+        One sampler for each number of calls, in order.  Its ``about`` holds the errors of held-out starts (root mean square
+        over all, and the median of the starts') with it and with the default sampler; where nothing better is found it is the
+        default sampler.
+
+    ValueError for numbers that make no sense, a denoiser without a schedule, and a schedule without room for so many steps.
+    """
+    views = [denoiser] if callable(denoiser) else list(denoiser)
+    wanted = [calls] if isinstance(calls, int) else list(calls)
+    schedule = schedule if schedule is not None else getattr(views[0], "schedule", None) if views else None
+    held_out = starts if held_out is None else held_out
+    _check(views, wanted, starts, held_out, begin_from, schedule)
+    assert schedule is not None
+    say = told or (lambda share, line: None)
+    learn, judge = (_starts(views, condition, noise.key(seed, what), n) for what, n in (("tune", starts), ("judge", held_out)))
+    few = learn[0].part(slice(0, WATCHED))
+    way = watch(few, schedule, shape, TOLERANCE, batch_size=batch_size, **options)
+    say(0.0, f"the teacher takes {way.steps} steps; its pictures are known to {way.doubt:.1g} of their standard deviation")
+
+    def solved(parts: list[Starts]) -> list[Task]:
+        return [solve(part, schedule, shape, way.steps, batch_size=batch_size, **options) for part in parts]
+
+    tasks, held = solved(learn), solved(judge)
+    made = []
+    for done, number in enumerate(wanted):
+
+        def said(share: float, line: str, done: int = done) -> None:
+            say((done + share) / len(wanted), line)
+
+        made.append(_tuned(_Work(schedule, way, tasks, held, batch_size, begin_from, said), number))
+    return made
+
+
+ITERATIONS = 12
+"""Of Gauss and Newton's method at most, from each beginning."""
+SHARE = 4
+"""Beginnings are fitted to one start in so many; the best of them goes on with all."""
+
+
+class _Work(NamedTuple):
+    """What the samplers of all numbers of calls have in common."""
+
+    schedule: Schedule
+    way: Way
+    tasks: list[Task]
+    held: list[Task]
+    batch_size: int
+    begin_from: int
+    say: Callable[[float, str], object]
+
+
+class _Candidate(NamedTuple):
+    """A solver on levels that fitting may begin from."""
+
+    figure: float
+    name: str
+    build: Build
+    levels: list[Level]
+
+
+def _tuned(work: _Work, calls: int) -> Tuned:
+    began = time.monotonic()
+    default = design(work.schedule, calls=calls)
+    plain = errors(default, work.held, work.batch_size)
+    best, table, base = plain, default, "the default sampler"
+    within = _places_within(work.schedule)
+    beginnings = _candidates(work, calls)[: work.begin_from]
+    stages = len(beginnings) + 2  # the last is counted twice: it has more starts
+
+    def fitted(form: Form, numbers: list[float], tasks: list[Task], name: str, stage: int, weight: int = 1) -> Fit:
+        def told(iteration: int, found: Errors) -> None:
+            share = (stage + weight * (iteration + 1) / ITERATIONS) / stages
+            work.say(share, f"{calls} calls, from {name}: error {found.figure:.4g} after fitting {iteration + 1} times")
+
+        return fit(form, numbers, tasks, work.held, batch_size=work.batch_size, iterations=ITERATIONS, told=told)
+
+    few = [_few(task, -(-len(task.noise) // SHARE)) for task in work.tasks]
+    tried = []
+    for stage, beginning in enumerate(beginnings):
+        form = Form(beginning.build, default[0].level, default[-1].level, work.schedule.level_at, calls, within)
+        tried.append((fitted(form, form.begin(beginning.levels), few, beginning.name, stage), form, beginning.name))
+    first, form, name = min(tried, key=lambda one: one[0].held_out.figure)
+    found = fitted(form, first.numbers, work.tasks, name, len(beginnings), 2)
+    if found.held_out.figure < plain.figure:
+        best, table, base = found.held_out, form.table(found.numbers), name
+    work.say(1.0, f"{calls} calls: error {best.figure:.4g}, from {base}; by default {plain.figure:.4g}")
+    about = {
+        "calls": calls,
+        "from": base,
+        "rmse": best.rmse,
+        "median": best.median,
+        "default_rmse": plain.rmse,
+        "default_median": plain.median,
+        "starts": sum(len(task.noise) for task in work.tasks),
+        "held_out": sum(len(task.noise) for task in work.held),
+        "teacher_steps": work.way.steps,
+        "teacher_doubt": work.way.doubt,
+        "seconds": round(time.monotonic() - began, 1),
+    }
+    return Tuned(table, fingerprint(work.schedule), about)
+
+
+def _candidates(work: _Work, calls: int) -> list[_Candidate]:
+    """Solvers and levels, best first, each solver once: judged by a few of the starts that are fitted to."""
+    few = [_few(task, max(TRIED // len(work.tasks), 1)) for task in work.tasks]
+    scale = float(work.way.states[-1].std())
+    best: dict[str, _Candidate] = {}
+    levels = grids(work.schedule, calls, work.way)
+    for solver, build in bases(scale).items():
+        for spacing, grid in levels.items():
+            figure = errors(build(grid), few, work.batch_size).figure
+            if solver not in best or figure < best[solver].figure:
+                best[solver] = _Candidate(figure, f"{solver} on {spacing}", build, grid)
+    return sorted(best.values(), key=lambda candidate: candidate.figure)
+
+
+def _few(task: Task, count: int) -> Task:
+    rows = slice(0, count)
+    return Task(task.starts.part(rows), task.noise[rows], task.ends[rows])
+
+
+def _places_within(schedule: Schedule) -> tuple[float, float]:
+    """Least and greatest log(alpha / sigma) at which a run on the schedule may have an inner level."""
+    _, largest, smallest = reach(schedule)
+    return -math.log(largest), -math.log(smallest)
+
+
+def _starts(
+    views: Sequence[Denoise], condition: Callable[[Sequence[int]], Condition] | None, seed: int, count: int
+) -> list[Starts]:
+    """So many starts, dealt out to the views."""
+    dealt = [range(n, count, len(views)) for n in range(len(views))]
+    told = [None if condition is None else condition(numbers) for numbers in dealt]
+    return [Starts(view, numbers, asked, seed) for view, numbers, asked in zip(views, dealt, told, strict=True)]
+
+
+def _check(
+    views: Sequence[Denoise], calls: Sequence[int], starts: int, held_out: int, begin_from: int, schedule: Schedule | None
+) -> None:
+    if not views or not calls:
+        raise ValueError("tuning needs a denoiser and a number of calls")
+    if schedule is None:
+        raise ValueError("this denoiser has no schedule to take levels from: say schedule=")
+    most = most_steps(schedule)
+    for number in calls:
+        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+            raise ValueError(f"a sampler makes a whole number of calls, 1 or more, but {number!r} are asked for")
+        if most is not None and number > most:
+            raise ValueError(f"{number} calls asked for, but this table has room for {most} steps at most")
+    for name, value in (("starts", starts), ("held_out", held_out)):
+        if value < 2 * len(views):
+            raise ValueError(f"{name} must be 2 or more for each denoiser, but is {value} for {len(views)}")
+    if begin_from < 1:
+        raise ValueError(f"begin_from must be 1 or more, but is {begin_from}")
