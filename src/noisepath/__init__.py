@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from . import tables as tables
     from . import times as times
     from . import training as training
+    from . import tuned as tuned
+    from . import tuning as tuning
     from .conditions import Condition as Condition
     from .denoiser import Denoiser as Denoiser
     from .discrete import NoiseScheduler as NoiseScheduler
@@ -65,6 +67,9 @@ if TYPE_CHECKING:
     from .training import TrainConfig as TrainConfig
     from .training import load as load
     from .training import train as train
+    from .tuned import Tuned as Tuned
+    from .tuned import load_tuned as load_tuned
+    from .tuning import tune as tune
 
 __version__ = "0.1.0"
 
@@ -83,6 +88,7 @@ _HOME = {
     "SPACINGS": "spacing",
     "TIMES": "times",
     "TrainConfig": "training",
+    "Tuned": "tuned",
     "UNet": "nn",
     "UNetConfig": "nn",
     "WEIGHTINGS": "training",
@@ -90,10 +96,12 @@ _HOME = {
     "clip": "guidance",
     "get_timestep_embedding": "embedding",
     "load": "training",
+    "load_tuned": "tuned",
     "sample": "sampling",
     "schedule": "schedules",
     "train": "training",
     "trajectory": "sampling",
+    "tune": "tuning",
 }
 _MODULES = (
     "analysis",
@@ -120,6 +128,8 @@ _MODULES = (
     "tables",
     "times",
     "training",
+    "tuned",
+    "tuning",
 )
 
 __all__ = [*_HOME, *_MODULES, "__version__"]

@@ -7,10 +7,10 @@ they can be fitted to the model's own trajectories:
     search.py    levels by dynamic programming over the teacher's trajectories, and the candidates to begin from
     form.py      a tableau as a function of few numbers, around a solver of the catalogue
     fit.py       those numbers by Gauss and Newton's method, a robust loss, a ridge, and held-out starts that say when to stop
-    tune.py      all of it
+    run.py       all of it
 """
 
+from .run import tune
 from .teacher import Starts
-from .tune import tune
 
 __all__ = ["Starts", "tune"]

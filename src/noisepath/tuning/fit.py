@@ -152,6 +152,7 @@ def fit(
         for _ in range(8):
             damp = damping * (normal.diagonal() + 1e-3 * normal.diagonal().mean())
             moved = now - torch.linalg.solve(normal + torch.diag(damp), slope)
+            moved = torch.tensor(form.held(moved.tolist()), dtype=torch.float64)
             if form.fits(moved.tolist()):
                 found_there = errors(form.table(moved.tolist()), tasks, batch_size)
                 after = _loss(found_there, robust) + 0.5 * float((ridge * (moved - began) ** 2).sum())

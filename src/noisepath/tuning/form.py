@@ -5,8 +5,8 @@
               quite what the level says, which asks a network at another level than its state has
     weights   each step adds  alpha_s (1 - r) d_j (D_j - D)  for a few earlier beliefs D_j, with D the newest one
 
-The first and the last level are fixed.  The last step ends at data: there the state's weight is 0, and as the added weights
-sum to 0 a constant belief is followed exactly wherever the solver does so.
+The first and the last level are fixed.  The last step ends at data, and is put right so that a belief that never changes is
+where every run ends, whatever the numbers (and whatever the solver's frame: in "trig" it is not by itself).
 """
 
 from __future__ import annotations
@@ -64,6 +64,12 @@ class Form:
         inside = not places or (places[0] > max(low, self.first.half_log_snr) - 1e-9 and places[-1] < high + 1e-9)
         return inside and all(b - a > _NEAREST for a, b in pairwise([self.first.half_log_snr, *places]))
 
+    def held(self, numbers: Sequence[float]) -> list[float]:
+        """The numbers with the places brought back to where the network may be asked."""
+        low, high = self.range
+        inner = self.calls - 1
+        return [*(min(max(place, low), high) for place in numbers[:inner]), *numbers[inner:]]
+
     def table(self, numbers: Sequence[float]) -> Tableau:
         """The tableau of these numbers."""
         nodes = list(self.build(self.levels(numbers)))
@@ -83,4 +89,25 @@ class Form:
             outputs[before] = outputs.get(before, 0.0) + added
             outputs[now] = outputs.get(now, 0.0) - added
             nodes[made[n - 1]] = Node(node.level, node.states, outputs, {}, node.evaluate)
+        nodes[-1] = _ending_at_constants(nodes)
         return tuple(nodes)
+
+
+def _ending_at_constants(nodes: Sequence[Node]) -> Node:
+    """The last node with what makes it D where every belief is D: no trace of the start, and all weight on the beliefs.
+
+    With a belief that is always D each state is  a x_0 + b D.  What is left of x_0 is taken out as noise of the last state but
+    one, what is missing of D is added to its newest belief.
+    """
+    a, b = [1.0], [0.0]
+    for node in nodes[1:]:
+        a.append(sum(weight * a[k] for k, weight in node.states.items()))
+        b.append(sum(weight * b[k] for k, weight in node.states.items()) + sum(node.outputs.values()))
+    last = nodes[-1]
+    now = max(n for n, node in enumerate(nodes) if node.evaluate)
+    taken = -a[-1] / a[now]
+    states, outputs = dict(last.states), dict(last.outputs)
+    if taken:
+        states[now] = states.get(now, 0.0) + taken
+    outputs[now] = outputs.get(now, 0.0) - taken * b[now] + 1.0 - b[-1]
+    return Node(last.level, states, outputs, {}, last.evaluate)

@@ -98,6 +98,8 @@ def tune(
 
 ITERATIONS = 12
 """Of Gauss and Newton's method at most, from each beginning."""
+ROUNDING = 1e-6
+"""A sampler that is so near is exact: what is left is not the solver's."""
 SHARE = 4
 """Beginnings are fitted to one start in so many; the best of them goes on with all."""
 
@@ -128,7 +130,7 @@ def _tuned(work: _Work, calls: int) -> Tuned:
     default = design(work.schedule, calls=calls)
     plain = errors(default, work.held, work.batch_size)
     best, table, base = plain, default, "the default sampler"
-    within = _places_within(work.schedule)
+    within = places_within(work.schedule)
     beginnings = _candidates(work, calls)[: work.begin_from]
     stages = len(beginnings) + 2  # the last is counted twice: it has more starts
 
@@ -146,7 +148,7 @@ def _tuned(work: _Work, calls: int) -> Tuned:
         tried.append((fitted(form, form.begin(beginning.levels), few, beginning.name, stage), form, beginning.name))
     first, form, name = min(tried, key=lambda one: one[0].held_out.figure)
     found = fitted(form, first.numbers, work.tasks, name, len(beginnings), 2)
-    if found.held_out.figure < plain.figure:
+    if found.held_out.figure < plain.figure and plain.figure > ROUNDING:
         best, table, base = found.held_out, form.table(found.numbers), name
     work.say(1.0, f"{calls} calls: error {best.figure:.4g}, from {base}; by default {plain.figure:.4g}")
     about = {
@@ -184,7 +186,7 @@ def _few(task: Task, count: int) -> Task:
     return Task(task.starts.part(rows), task.noise[rows], task.ends[rows])
 
 
-def _places_within(schedule: Schedule) -> tuple[float, float]:
+def places_within(schedule: Schedule) -> tuple[float, float]:
     """Least and greatest log(alpha / sigma) at which a run on the schedule may have an inner level."""
     _, largest, smallest = reach(schedule)
     return -math.log(largest), -math.log(smallest)
