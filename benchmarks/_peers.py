@@ -13,7 +13,7 @@ import itertools
 import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -92,6 +92,12 @@ def k_diffusion(repairs: Mapping[str, str] | None = None) -> Any:
             stand_ins[name].odeint = None  # type: ignore[attr-defined]
     with _in_place_of(stand_ins):
         return copy_of("k_diffusion.sampling", repairs, float64=False)
+
+
+def stand_in(name: str) -> AbstractContextManager[None]:
+    """An empty module in place of one that is not installed, for the import of a source that does not need it."""
+    missing = importlib.util.find_spec(name) is None
+    return _in_place_of({name: ModuleType(name)} if missing else {})
 
 
 @contextmanager
