@@ -129,7 +129,7 @@ def scheduler(source: ModuleType, name: str, levels: Sequence[Level], **options:
     made = getattr(source, name)(**options)
     made.set_timesteps(len(levels) - 1)
     made.sigmas = torch.tensor([level.noise_ratio for level in levels], dtype=torch.float64)
-    made.set_begin_index(0)
+    made._step_index = 0  # not all of them have set_begin_index
     return made
 
 

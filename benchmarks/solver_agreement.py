@@ -228,8 +228,8 @@ def in_sigma(name: str, module: str, network: Callable[[Any], _peers.Denoise] | 
     return peer
 
 
-def two_calls(name: str, module: str, middle: str = "", **options: Any) -> Peer:
-    """Schedulers of two calls a step, on their own grid: ``sigmas`` holds both, or ``middle`` the inner ones."""
+def two_calls(name: str, module: str, middle: str = "sigmas", back: int = 0, **options: Any) -> Peer:
+    """Schedulers of two calls a step, on their own grid: the second is made where ``middle`` says, ``back`` entries ago."""
 
     def peer(steps: int) -> Run:
         source = source_of(module)
@@ -239,10 +239,10 @@ def two_calls(name: str, module: str, middle: str = "", **options: Any) -> Peer:
         _peers.give_noise(source, iter(Z[0]))
         sigmas = [float(s) for s in made.sigmas]
         levels = [Level(1.0, s) for s in sorted(set(sigmas), reverse=True)]
-        asked = [float(s) for s in getattr(made, middle or "sigmas")]
+        inner = [float(s) for s in getattr(made, middle)]
         x = start_at(levels[0])
         for i, t in enumerate(made.timesteps):
-            level = Level(1.0, (asked if i % 2 else sigmas)[i])
+            level = Level(1.0, inner[i - back] if i % 2 else sigmas[i])
             x = made.step(noise_in(belief)(x, level), t, x).prev_sample
         return levels, start_at(levels[0]), x
 
@@ -253,7 +253,7 @@ def brownian(steps: int) -> Run:
     """Its DPMSolverSDE, with the noise of one motion in place of its tree."""
     with _peers.stand_in("torchsde"):
         source = source_of("dpmsolver_sde")
-    made = source.DPMSolverSDEScheduler(use_karras_sigmas=True, **LINEAR)
+    made = source.DPMSolverSDEScheduler(**KARRAS)
     made.set_timesteps(steps)
     sigmas = [float(s) for s in made.sigmas]
     levels = [Level(1.0, s) for s in sorted(set(sigmas), reverse=True)]
@@ -425,7 +425,7 @@ MULTI = ("DPMSolverMultistepScheduler", "dpmsolver_multistep")
 UNIPC = ("UniPCMultistepScheduler", "unipc_multistep")
 SA = ("SASolverScheduler", "sasolver")
 SDE = {"algorithm_type": "sde-dpmsolver++"}
-KARRAS = {"use_karras_sigmas": True, **LINEAR}
+KARRAS = {"use_karras_sigmas": True, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "linear"}
 
 
 def deterministic() -> Iterator[Pair]:
@@ -548,7 +548,7 @@ def stochastic() -> Iterator[Pair]:
         repaired = k_diffusion("sample_dpmpp_3m_sde", KD_SECOND_DIFFERENCE, step, eta=eta)
         yield pair("dpmpp_3m_sde", "k-diffusion", "the same, repaired", repaired, eta=eta)
     yield pair("dpmpp_sde", "diffusers", "DPMSolverSDE", brownian)
-    inner = two_calls("KDPM2AncestralDiscreteScheduler", "k_dpm_2_ancestral_discrete", "sigmas_interpol", **KARRAS)
+    inner = two_calls("KDPM2AncestralDiscreteScheduler", "k_dpm_2_ancestral_discrete", "sigmas_interpol", 1, **KARRAS)
     yield pair("dpm2_ancestral", "diffusers", "KDPM2AncestralDiscrete", inner)
     for variant in ("midpoint", "heun"):
         made = multistep(*MULTI, **SDE, solver_type=variant)
