@@ -61,6 +61,8 @@ class Pair(NamedTuple):
     peer: Peer
     reason: str = ""
     """Why the two differ, where they must."""
+    over: Sequence[int] = STEPS
+    """Numbers of steps."""
 
 
 def belief(x: Tensor, level: Level) -> Tensor:
@@ -74,10 +76,10 @@ def ours(build: Build, levels: Sequence[Level], start: Tensor) -> Tensor:
     return run_loop(build(levels), belief, start, noise)
 
 
-def difference(build: Build, peer: Peer) -> float:
-    """The worst over STEPS; infinite where a sample is not finite."""
+def difference(build: Build, peer: Peer, over: Sequence[int] = STEPS) -> float:
+    """The worst over these numbers of steps; infinite where a sample is not finite."""
     worst = 0.0
-    for steps in STEPS:
+    for steps in over:
         levels, start, theirs = peer(steps)
         apart = float((ours(build, levels, start) - theirs).abs().max() / theirs.abs().max())
         worst = max(worst, apart if math.isfinite(apart) else math.inf)
@@ -264,8 +266,13 @@ def brownian(steps: int) -> Run:
     return levels, start_at(levels[0]), x
 
 
-def singlestep(order: int, algorithm: str, **options: Any) -> Peer:
-    """Its inner levels are of the run's grid, so ours are every second or third of them."""
+def singlestep(order: int, algorithm: str, *, inner: str = "", **options: Any) -> Peer:
+    """Its inner levels are of the run's grid, so ours are every second or third of them.  inner: the type of its second
+    stages, where another is wanted than that of its steps."""
+
+    def stages(made: Any, i: int, x: Tensor) -> Tensor:
+        made.register_to_config(solver_type=inner if made.order_list[i] == 2 else "midpoint")
+        return x
 
     def peer(steps: int) -> Run:
         levels = even(order * steps)
@@ -278,7 +285,8 @@ def singlestep(order: int, algorithm: str, **options: Any) -> Peer:
             **NO_RULES,
             **options,
         )
-        return levels[::order], start_at(levels[0]), follow(made, levels, belief, start_at(levels[0]))
+        moved = partial(stages, made) if inner else None
+        return levels[::order], start_at(levels[0]), follow(made, levels, belief, start_at(levels[0]), moved)
 
     return peer
 
@@ -464,10 +472,13 @@ def deterministic() -> Iterator[Pair]:
     for order in (2, 3):
         name = f"dpm_solver_{order}"
         yield pair(name, "k-diffusion", f"DPMSolver, order {order}", kd_singlestep(order))
-        yield pair(name, "diffusers", f"DPMSolverSinglestep {order}, dpmsolver", singlestep(order, "dpmsolver"))
+        reason = INNER if order == 3 else ""
+        yield pair(name, "diffusers", f"DPMSolverSinglestep {order}, dpmsolver", singlestep(order, "dpmsolver"), reason)
+    yield pair("dpm_solver_3", "diffusers", "the same, second stages heun", singlestep(3, "dpmsolver", inner="heun"))
     yield pair("dpmpp_2s", "k-diffusion", "dpmpp_2s_ancestral, eta 0", k_diffusion("sample_dpmpp_2s_ancestral", eta=0.0))
     yield pair("dpmpp_2s", "diffusers", "DPMSolverSinglestep 2", singlestep(2, "dpmsolver++"))
-    yield pair("dpmpp_3s", "diffusers", "DPMSolverSinglestep 3", singlestep(3, "dpmsolver++"))
+    yield pair("dpmpp_3s", "diffusers", "DPMSolverSinglestep 3", singlestep(3, "dpmsolver++"), INNER)
+    yield pair("dpmpp_3s", "diffusers", "the same, second stages heun", singlestep(3, "dpmsolver++", inner="heun"))
     yield pair("dpmpp_2m", "k-diffusion", "dpmpp_2m", k_diffusion("sample_dpmpp_2m"))
     yield pair("dpmpp_2m", "diffusers", "DPMSolverMultistep", multistep(*MULTI))
     yield pair(
@@ -509,6 +520,8 @@ def deterministic() -> Iterator[Pair]:
             yield pair("unipc", "diffusers", f"UniPC {order} {variant}", made, order=order, variant=variant)
 
 
+LONG = "so long a step leaves the noise frame here (docs/solvers.md, at the ends)"
+INNER = "another weight in its second stage (docs/peers.md, conventions)"
 _TRAPEZES = "its integral is a sum of 256 trapezes"
 
 
@@ -524,7 +537,7 @@ def stochastic() -> Iterator[Pair]:
     yield pair("ddpm", "azula", "DDPM", azula("DDPMSampler"), variance="small")
     yield pair("ddim", "diffusers", "DDIM, eta 0.7", on_a_table("DDIMScheduler", "ddim", clip_sample=False, eta=0.7), eta=0.7)
     yield pair("ddim", "azula", "DDIM, eta 0.49", azula("DDIMSampler", eta=0.49), eta=0.7)
-    yield pair("ddim", "azula", "DDIM, eta 0.7", azula("DDIMSampler", eta=0.7), "its eta is a variance (docs/peers.md, 12)", eta=0.7)
+    yield pair("ddim", "azula", "DDIM, eta 0.7", azula("DDIMSampler", eta=0.7), "its eta is a variance (docs/peers.md, conventions)", eta=0.7)
     yield pair("euler_ancestral", "k-diffusion", "euler_ancestral", k_diffusion("sample_euler_ancestral", noise=step))
     yield pair(
         "euler_ancestral",
@@ -536,7 +549,12 @@ def stochastic() -> Iterator[Pair]:
         for name in ("dpm2_ancestral", "dpmpp_2s_ancestral"):
             theirs = name.replace("dpm2", "dpm_2")
             made = k_diffusion(f"sample_{theirs}", noise=step, eta=eta)
-            yield pair(name, "k-diffusion", f"{theirs}, eta {eta}", made, eta=eta)
+            whole = pair(name, "k-diffusion", f"{theirs}, eta {eta}", made, eta=eta)
+            if name == "dpm2_ancestral" and eta == 1.0:
+                yield whole._replace(over=STEPS[1:])
+                yield whole._replace(over=STEPS[:1], reason=LONG, name=whole.name + ", 4 steps")
+            else:
+                yield whole
         made = k_diffusion("sample_dpmpp_sde", noise=one_brownian_motion, eta=eta)
         yield pair("dpmpp_sde", "k-diffusion", f"dpmpp_sde, eta {eta}", made, eta=eta)
         for variant in ("midpoint", "heun"):
@@ -549,7 +567,7 @@ def stochastic() -> Iterator[Pair]:
         yield pair("dpmpp_3m_sde", "k-diffusion", "the same, repaired", repaired, eta=eta)
     yield pair("dpmpp_sde", "diffusers", "DPMSolverSDE", brownian)
     inner = two_calls("KDPM2AncestralDiscreteScheduler", "k_dpm_2_ancestral_discrete", "sigmas_interpol", 1, **KARRAS)
-    yield pair("dpm2_ancestral", "diffusers", "KDPM2AncestralDiscrete", inner)
+    yield pair("dpm2_ancestral", "diffusers", "KDPM2AncestralDiscrete", inner)._replace(over=STEPS[1:])
     for variant in ("midpoint", "heun"):
         made = multistep(*MULTI, **SDE, solver_type=variant)
         yield pair("dpmpp_2m_sde", "diffusers", "DPMSolverMultistep 2, SDE", made, variant=variant)
@@ -584,7 +602,7 @@ ALONE = {
     "seeds_3": "the same",
     "er_sde": "the same",
     "restart": "the same",
-    "langevin": "diffusers' ScoreSdeVe takes its step's size from the batch (docs/peers.md, 10); step by step instead",
+    "langevin": "diffusers' ScoreSdeVe takes its step's size from the batch (docs/peers.md, 11); step by step instead",
 }
 
 
@@ -593,7 +611,7 @@ def show(title: str, pairs: Iterator[Pair]) -> tuple[int, list[str], float]:
     print(f"\n{title}")
     count, wrong, worst = 0, list[str](), 0.0
     for pair in pairs:
-        apart = difference(pair.build, pair.peer)
+        apart = difference(pair.build, pair.peer, pair.over)
         own = f"{pair.solver}({pair.options})"
         print(f"  {own:<62} {pair.library + ' ' + pair.name:<48} {apart:8.1e}  {pair.reason}")
         if pair.reason:
