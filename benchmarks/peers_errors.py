@@ -20,11 +20,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import _peers
 import torch
-from _peers import SCHEDULERS, Law, copy_of, follow, give_noise, noise_in
 from torch import Tensor
 
+import _peers
+from _peers import SCHEDULERS, Law, copy_of, follow, give_noise, noise_in
 from noisepath import solvers
 from noisepath.analysis import PROBLEMS, measured_order, smooth_levels
 from noisepath.exact import Mixture
@@ -345,9 +345,7 @@ def sa_shortcut() -> None:
         line(f"SASolver 2 2, {steps} steps", f"{theirs:.2f}   noisepath simple=True {figures[0]:.2f}, plain {figures[1]:.2f}",
              abs(theirs / figures[0] - 1) < 1e-8 and abs(figures[1] - 1) < abs(theirs - 1))  # fmt: skip
     for order in (2, 3):
-        ours = measured_order(
-            partial(solvers.sa_solver, order=order, corrector_order=order), stochastic=True, steps=SDE_STEPS
-        )
+        ours = measured_order(partial(solvers.sa_solver, order=order, corrector_order=order), stochastic=True, steps=SDE_STEPS)
         slope_line(f"noisepath sa_solver {order} {order}", SDE_STEPS, ours.errors, 1.8, 3.2)
 
 
@@ -419,7 +417,8 @@ def ends() -> None:
         found = outcome(partial(run, name, 10, **zero, clip_sample=False))
         line(f"{name} zero terminal SNR, noise prediction", found, found == "not finite")
     for order in (2, 3):
-        found = {outcome(partial(run, "UniPCMultistepScheduler", n, solver_order=order, lower_order_final=False)) for n in range(3, 21)}
+        options = {"solver_order": order, "lower_order_final": False}
+        found = {outcome(partial(run, "UniPCMultistepScheduler", n, **options)) for n in range(3, 21)}
         line(f"UniPC {order} lower_order_final=False, 3 to 20 steps", ", ".join(sorted(found)), "finite" not in found)
     finite = {
         outcome(partial(run, name, n, solver_order=order))
@@ -428,10 +427,7 @@ def ends() -> None:
         for n in range(1, 21)
     }
     line("those three with default options, orders 1 to 3, 1 to 20 steps", ", ".join(sorted(finite)), finite == {"finite"})
-    ours = (
-        solvers.resolve(name)
-        for name in solvers.SOLVERS
-    )
+    ours = map(solvers.resolve, solvers.SOLVERS)
     bad = sum(not _finite_table(build, steps) for build in ours for steps in range(1, 21))
     line("noisepath: every solver, from alpha = 0 to sigma = 0, 1 to 20 steps", f"{bad} tables not finite", bad == 0)
 
