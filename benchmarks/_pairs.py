@@ -28,6 +28,7 @@ from noisepath.spacing import karras
 from noisepath.tableau import Draw
 
 STEPS = (4, 8, 15)
+TARGET = 1e-8
 BELIEF = Mixture([0.5, 0.3, 0.2], [[0.8, -0.5, 0.1], [-0.7, 0.2, 0.4], [0.1, 0.9, -1.0]], [0.1, 0.2, 0.15]).denoiser()
 SEED = torch.Generator().manual_seed(2)
 START = torch.randn(6, 3, dtype=torch.float64, generator=SEED)

@@ -310,6 +310,18 @@ def steps_off_the_grid() -> None:
         line(f"DDIM {spacing}, {steps} steps", shown, off == missed and (apart > 1e-3) == (off > 0))
 
 
+    for spacing in ("leading", "linspace", "trailing"):
+        missed = sum(ddpm_missed(spacing, steps) for steps in (10, 15, 30, 50))
+        line(f"DDPM {spacing}, 10, 15, 30 and 50 steps", f"off in {missed} steps", missed == 0)
+
+
+def ddpm_missed(spacing: str, steps: int) -> int:
+    peer = copy_of(SCHEDULERS + "ddpm").DDPMScheduler(timestep_spacing=spacing)
+    peer.set_timesteps(steps)
+    times = [int(t) for t in peer.timesteps]
+    return sum(int(peer.previous_timestep(t)) != s for t, s in itertools.pairwise(times))
+
+
 def ddim_off(spacing: str, steps: int) -> tuple[int, float, float]:
     """Steps that miss the next timestep, by how much, and what that changes: the largest relative difference between its
     samples of a mixture and those of the same rule stepped over its own timesteps."""
@@ -534,6 +546,19 @@ def final_orders() -> None:
         slope_line(f"UniPC 3, lower_order_final={final}", ODE_STEPS, errors, 1.9 if final else 2.9, 2.2 if final else 4.8)
 
 
+def inner_stages() -> None:
+    title("16  DPMSolverSinglestep 3: another weight in its second stage, third order all the same")
+    for algorithm in ("dpmsolver", "dpmsolver++"):
+        errors = []
+        for calls in (24, 48, 96, 192):
+            levels, problem = smooth_levels(calls), PROBLEMS["mixture"]()
+            options = {**RULES, "solver_order": 3, "algorithm_type": algorithm}
+            peer = _scheduler(copy_of(SCHEDULERS + SINGLE[1]), SINGLE[0], levels, **options)
+            x = follow(peer, levels, problem.denoise, column(levels))
+            errors.append(float((x - problem.flow(column(levels), levels[0], levels[-1])).abs().max()))
+        slope_line(f"DPMSolverSinglestep 3 {algorithm} midpoint", (24, 48, 96, 192), errors, 2.9, 3.2)
+
+
 def single_precision() -> None:
     title("15  float32 tables and casts: sample of 20 steps on a mixture, as shipped and in float64, largest difference")
     x = torch.randn(64, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
@@ -558,7 +583,7 @@ def main() -> None:
     print(", ".join(f"{name} {_peers.version(name)}" for name in ("diffusers", "k-diffusion", "azula")))
     for section in (
         factor_two, multistep_sign, singlestep, reab, steps_off_the_grid, sa_shortcut, flow_churn, ends, whole_timesteps,
-        batch, crashes, clocks, final_orders, single_precision,
+        batch, crashes, clocks, final_orders, single_precision, inner_stages,
     ):  # fmt: skip
         try:
             section()

@@ -13,11 +13,9 @@ import sys
 import warnings
 from collections.abc import Iterator
 
-from _pairs import ALONE, Pair, deterministic, difference, stochastic
+from _pairs import ALONE, TARGET, Pair, deterministic, difference, stochastic
 from _peers import version
 from noisepath.solvers import SOLVERS
-
-TARGET = 1e-8
 
 
 def show(title: str, pairs: Iterator[Pair]) -> tuple[int, list[str], float]:
