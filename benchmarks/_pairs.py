@@ -7,6 +7,7 @@ The denoiser is an exact mixture's; levels, start and draws are the same on both
 from __future__ import annotations
 
 import inspect
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
@@ -349,6 +350,29 @@ def flow(name: str, module: str, *, doubled: bool = False) -> Peer:
     return peer
 
 
+def in_flow_time(method: str) -> Peer:
+    """A fixed-step method of torchdiffeq for the velocity of a straight flow, with sigma as the time."""
+
+    def velocity(sigma: Tensor, x: Tensor, **unused: Any) -> Tensor:
+        return (x - belief(x, Level(1.0 - float(sigma), float(sigma)))) / sigma
+
+    def peer(steps: int) -> Run:
+        from torchdiffeq import odeint
+        from torchdiffeq._impl.rk_common import rk4_step_func
+
+        sigmas = torch.tensor([0.98 - 0.96 * (i / steps) ** 0.8 for i in range(steps + 1)], dtype=torch.float64)
+        levels = [Level(1.0 - s, s) for s in sigmas.tolist()]
+        x = start_at(levels[0])
+        if method == "rk4":  # its own method of that name is the 3/8 rule, its function is the classical one
+            for t, s in itertools.pairwise(sigmas):
+                x = x + rk4_step_func(velocity, t, s - t, s, x)
+        else:
+            x = odeint(velocity, x, sigmas, method=method)[-1]
+        return levels, start_at(levels[0]), x
+
+    return peer
+
+
 def edm_network(made: Any) -> _peers.Denoise:
     """The output that EDM's preconditioning turns into D."""
     scale = made.config.sigma_data
@@ -463,6 +487,9 @@ def deterministic() -> Iterator[Pair]:
         flow("FlowMatchHeunDiscreteScheduler", "flow_match_heun_discrete", doubled=True),
         frame="flow",
     )
+    yield pair("heun", "torchdiffeq", "heun2", in_flow_time("heun2"), frame="flow")
+    yield pair("midpoint", "torchdiffeq", "midpoint", in_flow_time("midpoint"))
+    yield pair("rk4", "torchdiffeq", "rk4_step_func", in_flow_time("rk4"))
     yield pair("kdpm2", "k-diffusion", "dpm_2", k_diffusion("sample_dpm_2"))
     inner = two_calls("KDPM2DiscreteScheduler", "k_dpm_2_discrete", "sigmas_interpol", **KARRAS)
     yield pair("kdpm2", "diffusers", "KDPM2Discrete", inner)
@@ -583,9 +610,7 @@ def stochastic() -> Iterator[Pair]:
 
 
 ALONE = {
-    "midpoint": "Runge's; a loop written out step by step instead (tests/stepwise.py)",
-    "rk4": "torchdiffeq's is the 3/8 rule; written out step by step instead",
-    "res_2s": "ComfyUI's is not a package; written out step by step instead",
+    "res_2s": "ComfyUI's is not a package; written out step by step instead (tests/stepwise.py)",
     "res_3s": "the same",
     "pndm": "diffusers' Runge-Kutta steps have their middle in the table's time, ours in sigma / alpha; step by step instead",
     "adams_moulton": "none; written out step by step instead",

@@ -23,6 +23,9 @@ def show(title: str, pairs: Iterator[Pair]) -> tuple[int, list[str], float]:
     print(f"\n{title}")
     count, wrong, worst = 0, list[str](), 0.0
     for pair in pairs:
+        if not version(pair.library):
+            wrong.append(f"{pair.library} is not installed (make peers)")
+            continue
         apart = difference(pair.build, pair.peer, pair.over)
         own = f"{pair.solver}({pair.options})"
         print(f"  {own:<62} {pair.library + ' ' + pair.name:<48} {apart:8.1e}  {pair.reason}")
@@ -38,7 +41,7 @@ def show(title: str, pairs: Iterator[Pair]) -> tuple[int, list[str], float]:
 def main() -> None:
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
-    print(", ".join(f"{name} {version(name)}" for name in ("diffusers", "k-diffusion", "azula")))
+    print(", ".join(f"{name} {version(name)}" for name in ("diffusers", "k-diffusion", "azula", "torchdiffeq")))
     counts, failures, figures = zip(show("deterministic", deterministic()), show("the same draws", stochastic()), strict=True)
     print("\nwithout a peer that could be compared")
     for name, reason in ALONE.items():
@@ -46,7 +49,7 @@ def main() -> None:
     compared = {pair.solver for pair in (*deterministic(), *stochastic())}
     missing = sorted(set(SOLVERS) - compared - set(ALONE))
     wrong = [*failures[0], *failures[1], *(f"{name} is neither compared nor said to be alone" for name in missing)]
-    for line in wrong:
+    for line in dict.fromkeys(wrong):
         print(f"NOT THE SAME: {line}")
     word = "ok" if not wrong else f"{len(wrong)} differ"
     print(
