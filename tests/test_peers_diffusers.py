@@ -10,7 +10,6 @@ import importlib
 import math
 from collections.abc import Callable
 from functools import partial
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from _peers import Double
 from noisepath.exact import Mixture
 from noisepath.levels import Level
 from noisepath.loop import run_loop
@@ -38,17 +38,6 @@ BETAS = {"beta_start": 1e-4, "beta_end": 0.02, "beta_schedule": "linear"}
 Z = torch.randn(STEPS + 1, 6, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
 
 
-class _Double(ModuleType):
-    """A module seen with float32 meaning float64."""
-
-    def __init__(self, module: ModuleType, double: Any) -> None:
-        super().__init__(module.__name__)
-        self._module, self.float32 = module, double
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._module, name)
-
-
 @pytest.fixture(params=["as shipped", "in float64"])
 def make(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Any, float]]:
     """Makes a scheduler and says to what tolerance it must agree."""
@@ -57,8 +46,8 @@ def make(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Cal
     def scheduler(name: str, module: str, **options: Any) -> tuple[Any, float]:
         source = importlib.import_module(f"diffusers.schedulers.{module}")
         if in_float64:
-            monkeypatch.setattr(source, "torch", _Double(torch, torch.float64))
-            monkeypatch.setattr(source, "np", _Double(np, np.float64))
+            monkeypatch.setattr(source, "torch", Double(torch, torch.float64))
+            monkeypatch.setattr(source, "np", Double(np, np.float64))
         made = getattr(source, name)(**options)
         if in_float64:
             own = _table(made)

@@ -1,22 +1,16 @@
-"""The same solver in k-diffusion and here, in float64: the same picture to 1e-10.
-
-Its ``sampling`` module is loaded alone, since the package imports what only its training needs.
-"""
+"""The same solver in k-diffusion and here, in float64: the same picture to 1e-10."""
 
 from __future__ import annotations
 
-import importlib.util
 import math
-import sys
 from functools import partial
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+import _peers
 from noisepath import solvers
 from noisepath.exact import Mixture
 from noisepath.levels import Level
@@ -36,25 +30,12 @@ SECOND = torch.randn(12, 6, 3, dtype=torch.float64, generator=torch.Generator().
 
 
 @pytest.fixture
-def peer(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """k_diffusion.sampling, with stand-ins for what its samplers do not use."""
-    found = importlib.util.find_spec("k_diffusion")
-    if found is None or not found.submodule_search_locations:
-        pytest.skip("k-diffusion is not installed (make peers)")
-    folder = Path(next(iter(found.submodule_search_locations)))
-    package, utils = ModuleType("k_diffusion"), ModuleType("k_diffusion.utils")
-    package.__path__ = [str(folder)]
-    package.utils = utils  # type: ignore[attr-defined]
-    utils.append_dims = lambda x, n: x[(...,) + (None,) * (n - x.ndim)]  # type: ignore[attr-defined]
-    unused = {name: ModuleType(name) for name in ("torchdiffeq", "torchsde")}
-    unused["torchdiffeq"].odeint = None  # type: ignore[attr-defined]
-    for name, module in {"k_diffusion": package, "k_diffusion.utils": utils, **unused}.items():
-        monkeypatch.setitem(sys.modules, name, module)
-    spec = importlib.util.spec_from_file_location("k_diffusion.sampling", folder / "sampling.py")
-    assert spec is not None and spec.loader is not None
-    sampling = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sampling)
-    return sampling
+def peer() -> Any:
+    """A copy of k_diffusion.sampling."""
+    try:
+        return _peers.k_diffusion()
+    except ModuleNotFoundError as missing:
+        pytest.skip(str(missing))
 
 
 def both(peer: Any, name: str, build: Build, **options: Any) -> tuple[Tensor, Tensor]:
