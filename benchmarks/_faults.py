@@ -83,12 +83,8 @@ def spawn(child: Child, log: Path | None = None) -> int:
 
 def wait(number: int, limit: float = 120.0) -> int:
     """Exit code of a child, negative for a signal; killed if it takes too long."""
-    end = time.monotonic() + limit
-    while time.monotonic() < end:
-        done, status = os.waitpid(number, os.WNOHANG)
-        if done:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.002)
+    if (code := ended_within(number, limit)) is not None:
+        return code
     os.killpg(number, signal.SIGKILL)
     os.waitpid(number, 0)
     return -999
