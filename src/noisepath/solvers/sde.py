@@ -22,33 +22,37 @@ __all__ = ["dpm2_ancestral", "dpmpp_2m_sde", "dpmpp_2s_ancestral", "dpmpp_3m_sde
 def dpm2_ancestral(levels: Sequence[Level], *, eta: float = 1.0) -> Tableau:
     """k-diffusion's DPM2 ancestral: the midpoint rule of Karras et al. 2206.00364 in the noise down to the lower level (middle
     at the geometric mean of sigma / alpha), then fresh noise; 2 calls a step."""
-    check_eta(eta, 1.0)
-    draft = Draft(levels)
-    for step, p, s in draft.steps():
-        down, fresh = lower(p.level, s, eta)
-        state, u = first_order(p, down), _middle(p.level, s, eta)
-        if u is not None:
-            inner = draft.add(u, first_order(p, u))
-            left = leaves_noise(p.level, down)
-            if left < 1.0:
-                part = (1.0 - left) * down.alpha * (p.level.noise_ratio - down.noise_ratio)
-                state -= part * (inner.noise - p.noise)
-            state += (left * down.alpha * (1.0 - ratio(p.level, down))) * (inner.D - p.D)
-        draft.add(s, state + (s.sigma * fresh) * z(step))
-    return draft.finish()
+
+    def change(p: Point, inner: Point, down: Level) -> Lin:
+        left = leaves_noise(p.level, down)
+        of_belief = (left * down.alpha * (1.0 - ratio(p.level, down))) * (inner.D - p.D)
+        if left == 1.0:
+            return of_belief
+        part = (1.0 - left) * down.alpha * (p.level.noise_ratio - down.noise_ratio)
+        return of_belief - part * (inner.noise - p.noise)
+
+    return _ancestral(levels, eta, change)
 
 
 def dpmpp_2s_ancestral(levels: Sequence[Level], *, eta: float = 1.0) -> Tableau:
     """k-diffusion's DPM-Solver++(2S) ancestral: 2S (Lu et al. 2211.01095, algorithm 1) to the lower level, then fresh noise; 2
     calls a step."""
+
+    def change(p: Point, inner: Point, down: Level) -> Lin:
+        return (down.alpha * (1.0 - ratio(p.level, down))) * (inner.D - p.D)
+
+    return _ancestral(levels, eta, change)
+
+
+def _ancestral(levels: Sequence[Level], eta: float, change: Callable[[Point, Point, Level], Lin]) -> Tableau:
+    """DDIM down to the lower level, changed by what a call at the middle says: ``change(p, inner, down)``; then fresh noise."""
     check_eta(eta, 1.0)
     draft = Draft(levels)
     for step, p, s in draft.steps():
         down, fresh = lower(p.level, s, eta)
         state, u = first_order(p, down), _middle(p.level, s, eta)
         if u is not None:
-            inner = draft.add(u, first_order(p, u))
-            state += (down.alpha * (1.0 - ratio(p.level, down))) * (inner.D - p.D)
+            state += change(p, draft.add(u, first_order(p, u)), down)
         draft.add(s, state + (s.sigma * fresh) * z(step))
     return draft.finish()
 
