@@ -20,7 +20,7 @@ from .tableau import Draw, Tableau, check, draws
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["SolverReport", "check_solver"]
+__all__ = ["RATIOS", "SolverReport", "at", "check_solver"]
 
 Build = Callable[[Sequence[Level]], Tableau]
 RATIOS = (9.0, 4.0, 2.2, 1.1, 0.5, 0.21, 0.06, 0.02)
@@ -90,7 +90,8 @@ def _told(name: str, lines: Iterator[str]) -> Iterator[str]:
         yield f"{name}: {error}"
 
 
-def _at(frame: str, noise_ratio: float) -> Level:
+def at(frame: str, noise_ratio: float) -> Level:
+    """The level with this sigma / alpha, 0 and inf included, on a path of ``noisepath.scalings.SCALINGS``."""
     if noise_ratio == 0.0:
         return Level(1.0, 0.0)
     if math.isinf(noise_ratio):
@@ -107,7 +108,7 @@ def _grid(steps: int) -> list[float]:
 
 def _runs(build: Build) -> Iterator[str]:
     for steps in (*range(1, 9), 20):
-        levels = [_at("preserving", ratio) for ratio in _grid(steps)]
+        levels = [at("preserving", ratio) for ratio in _grid(steps)]
         try:
             table = build(levels)
             check(table)
@@ -122,10 +123,10 @@ def _runs(build: Build) -> Iterator[str]:
 
 def _frames(build: Build) -> Iterator[str]:
     for ratios in (RATIOS, (*RATIOS, 0.0), (math.inf, *RATIOS, 0.0)):
-        base = [_at("preserving", ratio) for ratio in ratios]
+        base = [at("preserving", ratio) for ratio in ratios]
         expected = _result(build(base), base) / (base[-1].alpha + base[-1].sigma)
         for frame in SCALINGS:
-            levels = [_at(frame, ratio) for ratio in ratios]
+            levels = [at(frame, ratio) for ratio in ratios]
             got = _result(build(levels), levels) / (levels[-1].alpha + levels[-1].sigma)
             worst = float((got - expected).abs().max())
             if not worst < 1e-9:
@@ -133,7 +134,7 @@ def _frames(build: Build) -> Iterator[str]:
 
 
 def _near_noise(build: Build) -> Iterator[str]:
-    rest = [_at("preserving", ratio) for ratio in (*RATIOS, 0.0)]
+    rest = [at("preserving", ratio) for ratio in (*RATIOS, 0.0)]
     exact = [Level(0.0, 1.0), *rest]
     near = [Level(1e-12, math.sqrt(1.0 - 1e-24)), *rest]
     worst = float((_result(build(near), near) - _result(build(exact), exact)).abs().max())
@@ -145,7 +146,7 @@ def _constant_belief(build: Build, keeps_noise: bool, holds_belief: bool) -> Ite
     """Data that are a single point: the state stays alpha m + sigma (unit noise)."""
     m = 0.7
     for ratios in (RATIOS, RATIOS[::3]):
-        levels = [_at("preserving", ratio) for ratio in ratios]
+        levels = [at("preserving", ratio) for ratio in ratios]
         start, end = levels[0], levels[-1]
         mean, variance = (float(value) for value in gaussian_law(build(levels), m, 0.0, start.alpha * m, start.sigma**2))
         if holds_belief and abs(mean - end.alpha * m) > 1e-9:
