@@ -14,7 +14,7 @@ TEXTS = [
     *SOURCES,
     *sorted((ROOT / "tests").glob("*.py")),
     *sorted((ROOT / "benchmarks").glob("*")),
-    *sorted((ROOT / "tools").glob("*.py")),
+    *sorted((ROOT / "tools").rglob("*.py")),
     *sorted((ROOT / "docs").glob("*.md")),
     *sorted(ROOT.glob("*.md")),
     ROOT / "Makefile",

@@ -1,7 +1,7 @@
 """Break the source in one place at a time, and see that the tests notice.
 
 Works on copies in a temporary folder, never on the working tree.  First the unbroken copy must pass the test files that
-are used; then each breakage of ``breakages.py`` must turn one of its files red.  The last line counts those caught; the
+are used; then each breakage of ``breakages/`` must turn one of its files red.  The last line counts those caught; the
 exit code is 1 if one survives, if a breakage's text is no longer there, or if it keeps the tests from starting.
 
     python tools/mutants.py [--workers 2] [--only TEXT]

@@ -1,0 +1,94 @@
+"""Breakages of predictions, denoisers, guidance and the exact denoisers."""
+
+from __future__ import annotations
+
+from .breakage import Breakage
+
+__all__ = ["BREAKAGES"]
+
+BREAKAGES = (
+    Breakage(
+        "v's c_out holds on variance-preserving paths alone",
+        "predictions.py",
+        "Factors(alpha / norm2, -sigma / norm2,",
+        "Factors(alpha / norm2, -sigma,",
+        ("denoiser",),
+    ),
+    Breakage(
+        "velocity's sign",
+        "predictions.py",
+        "return Factors(skip, -sigma / w,",
+        "return Factors(skip, sigma / w,",
+        ("denoiser",),
+    ),
+    Breakage(
+        "the score with sigma in place of its square",
+        "predictions.py",
+        "sigma**2 / alpha",
+        "sigma / alpha",
+        ("denoiser",),
+    ),
+    Breakage(
+        "EDM's c_in lacks alpha",
+        "predictions.py",
+        "variance = sigma**2 + (alpha * sigma_data) ** 2",
+        "variance = sigma**2 + sigma_data**2",
+        ("denoiser",),
+    ),
+    Breakage(
+        "the training target's noise has the wrong sign",
+        "predictions.py",
+        "-self.c_skip * sigma / self.c_out",
+        "self.c_skip * sigma / self.c_out",
+        ("denoiser", "objective"),
+    ),
+    Breakage(
+        "x is not rescaled to the network's path",
+        "denoiser.py",
+        "return c_skip * scale, c_out, c_in * scale",
+        "return c_skip, c_out, c_in",
+        ("denoiser",),
+    ),
+    Breakage(
+        "guidance goes the other way",
+        "guidance.py",
+        "torch.lerp(untold, told, scale)",
+        "torch.lerp(told, untold, scale)",
+        ("guidance",),
+    ),
+    Breakage(
+        "guidance takes its halves for each other",
+        "guidance.py",
+        "Condition.cat([condition, null.to(x.device).expand(len(x))])",
+        "Condition.cat([null.to(x.device).expand(len(x)), condition])",
+        ("guidance",),
+    ),
+    Breakage(
+        "a Gaussian's gain lacks alpha",
+        "exact.py",
+        "gain = level.alpha * self.variances.to(about) / variance",
+        "gain = self.variances.to(about) / variance",
+        ("exact",),
+    ),
+    Breakage(
+        "a mixture forgets its weights",
+        "exact.py",
+        "return self.log_weights.to(about) - 0.5 * quadratic",
+        "return -0.5 * quadratic",
+        ("exact",),
+    ),
+    Breakage(
+        "a finite set's distances lack a half",
+        "exact.py",
+        "0.5 * level.alpha * (points**2).sum(1)",
+        "level.alpha * (points**2).sum(1)",
+        ("exact",),
+    ),
+    Breakage(
+        "a finite set's pieces are added without fading",
+        "exact.py",
+        "mean = mean * fade + weights @ points",
+        "mean = mean + weights @ points",
+        ("exact",),
+    ),
+)

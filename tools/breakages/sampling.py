@@ -1,0 +1,81 @@
+"""Breakages of tableaus, the loop, spacings and sampling."""
+
+from __future__ import annotations
+
+from .breakage import Breakage
+
+__all__ = ["BREAKAGES"]
+
+BREAKAGES = (
+    Breakage(
+        "the weights of an integrator forget q",
+        "tableau.py",
+        "moments = _moments(q * (b - a), len(finite))",
+        "moments = _moments(b - a, len(finite))",
+        ("tableau", "solvers"),
+    ),
+    Breakage(
+        "a moment's recursion is off by one",
+        "tableau.py",
+        "moments.append(1.0 - k / H * moments[-1])",
+        "moments.append(1.0 - (k + 1) / H * moments[-1])",
+        ("tableau",),
+    ),
+    Breakage(
+        "the noise estimate's sign",
+        "tableau.py",
+        "(self.x - self.level.alpha * self.D) / self.level.sigma",
+        "(self.x + self.level.alpha * self.D) / self.level.sigma",
+        ("tableau",),
+    ),
+    Breakage(
+        "a step's ratio is turned round",
+        "tableau.py",
+        "return (t.alpha * s.sigma) / (s.alpha * t.sigma)",
+        "return (s.alpha * t.sigma) / (t.alpha * s.sigma)",
+        ("tableau", "solvers"),
+    ),
+    Breakage(
+        "a state is overwritten while it is still wanted",
+        "loop.py",
+        "dying = [k for k in states if last_state[k] == n]",
+        "dying = list(states)",
+        ("loop",),
+    ),
+    Breakage(
+        "a draw is made anew at each use",
+        "loop.py",
+        "if not last:\n            self._kept",
+        "if last:\n            self._kept",
+        ("loop",),
+    ),
+    Breakage(
+        "an output's weight is dropped",
+        "loop.py",
+        "x.add_(outputs[k], alpha=weight)",
+        "x.add_(outputs[k])",
+        ("loop", "solvers"),
+    ),
+    Breakage("Karras' levels with another exponent", "spacing.py", "RHO = 7.0", "RHO = 6.0", ("spacing",)),
+    Breakage(
+        "trailing is one timestep late",
+        "spacing.py",
+        "low + round(times - i * (times / steps)) - 1 for i",
+        "low + round(times - i * (times / steps)) - 2 for i",
+        ("spacing",),
+    ),
+    Breakage(
+        "a run starts with unit noise whatever its level",
+        "sampling.py",
+        " * tableau[0].level.sigma",
+        "",
+        ("sampling",),
+    ),
+    Breakage(
+        "a picture's noise depends on its batch",
+        "sampling.py",
+        "Keyed(seed, numbers[rows], shape[1:])",
+        "Keyed(seed, numbers[: rows.stop - rows.start], shape[1:])",
+        ("sampling",),
+    ),
+)

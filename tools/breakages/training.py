@@ -1,0 +1,125 @@
+"""Breakages of training, checkpoints and networks."""
+
+from __future__ import annotations
+
+from .breakage import Breakage
+
+__all__ = ["BREAKAGES"]
+
+BREAKAGES = (
+    Breakage(
+        "a weighting meets c_out, not its square",
+        "training/objective.py",
+        "log_weight + 2 * torch.log(c_out.abs())",
+        "log_weight + torch.log(c_out.abs())",
+        ("objective",),
+    ),
+    Breakage(
+        "conditions are dropped where they should stay",
+        "training/objective.py",
+        "samples) < self.drop",
+        "samples) > self.drop",
+        ("objective",),
+    ),
+    Breakage(
+        "min-SNR is a maximum", "training/weighting.py", "log_snr.clamp(max=", "log_snr.clamp(min=", ("objective",)
+    ),
+    Breakage(
+        "the moving average's exponent is off by one",
+        "training/ema.py",
+        "(1 - 1 / n) ** (self.gamma + 1)",
+        "(1 - 1 / n) ** self.gamma",
+        ("training",),
+    ),
+    Breakage(
+        "parts of a batch count as whole ones",
+        "training/trainer.py",
+        "(losses.weighted.sum() * (self.processes.count / total)).backward()",
+        "losses.weighted.mean().backward()",
+        ("training",),
+    ),
+    Breakage(
+        "each process counts its own samples from 0",
+        "training/trainer.py",
+        "return [step * self.config.batch_size + place for place in self._places()]",
+        "return [step * self.config.batch_size + place for place in range(len(self._places()))]",
+        ("processes",),
+    ),
+    Breakage(
+        "a step without a finite gradient is made all the same",
+        "training/trainer.py",
+        "        if finite:\n            self.optimizer.step()",
+        "        if True:\n            self.optimizer.step()",
+        ("training",),
+    ),
+    Breakage(
+        "a resumed run forgets the losses since the last line of its log",
+        "training/loop.py",
+        'float(loss) for loss in kept.get("losses", [])',
+        'float(loss) for loss in kept.get("lossess", [])',
+        ("faults",),
+    ),
+    Breakage(
+        "lines of steps that are made again stay in the log",
+        "training/loop.py",
+        'json.loads(line)["step"] <= done',
+        'json.loads(line)["step"] <= done + 3',
+        ("faults",),
+    ),
+    Breakage(
+        "the optimizer starts afresh when a run goes on",
+        "training/trainer.py",
+        'self.optimizer.load_state_dict({"state": slots,',
+        'self.optimizer.load_state_dict({"state": {},',
+        ("training",),
+    ),
+    Breakage(
+        "a damaged checkpoint is taken for whole",
+        "files.py",
+        "if _sha256(file) != digest:",
+        "if len(_sha256(file)) != len(digest):",
+        ("files", "checkpoint"),
+    ),
+    Breakage(
+        "a checkpoint appears before its files are on disk",
+        "files.py",
+        "        for file in files:\n            _sync(file)\n        manifest",
+        "        manifest",
+        ("files",),
+    ),
+    Breakage(
+        "old checkpoints of every run are removed",
+        "training/checkpoint.py",
+        'json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["run"] == identity',
+        'json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["run"] != ""',
+        ("checkpoint",),
+    ),
+    Breakage(
+        "the squares that are folded are not smoothed over",
+        "nn/blocks.py",
+        "unfolded + seen, outputs, 3, padding=1",
+        "unfolded + seen, outputs, 1, padding=0",
+        ("nn",),
+    ),
+    Breakage(
+        "a whole number in a file of settings is no rate",
+        "training/record.py",
+        "isinstance(value, int | float) and not isinstance(value, bool)\n        return good",
+        "isinstance(value, float) and not isinstance(value, bool)\n        return good",
+        ("record",),
+    ),
+    Breakage(
+        "memory is counted for the whole batch, whatever its parts",
+        "training/plan.py",
+        "-(-config.batch_size // (config.accumulate * processes))",
+        "config.batch_size",
+        ("plan",),
+    ),
+    Breakage(
+        "the U-Net's modulation scales by s, not 1 + s",
+        "nn/blocks.py",
+        "torch.addcmul(shift, self.norm_out(h), 1.0 + scale)",
+        "torch.addcmul(shift, self.norm_out(h), scale)",
+        ("nn",),
+    ),
+)
