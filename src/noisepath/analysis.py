@@ -13,11 +13,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ._lazy import torch
-from .denoiser import Moved
 from .errors import lookup
 from .levels import Level
 from .loop import run_loop
@@ -171,18 +170,21 @@ def measured_order(
     problem: a name of ``PROBLEMS``.
     stochastic: measure the law (weak order) instead of the states: the error of the mean in standard deviations plus
         that of the variance, relative, by the exact recursion from the true law at the start; on "gaussian" alone.
-    exact_starts: the states of so many nodes after the first are put right, as a multistep method of high order wants
-        its start values (each such node must be a step of its own).
+    exact_starts: at the ends of the first so many steps the states are put right, as a multistep method of high order
+        wants its start values; all states that belong to these levels, predicted or corrected.
     levels: the grid, by number of steps; ends that are exact data or noise hide the order.
     """
     known = lookup(PROBLEMS, problem, "problem")()
     if stochastic and problem != "gaussian":
         raise ValueError('weak order is measured on "gaussian", where the law is exact')
+    if stochastic and exact_starts:
+        raise ValueError("exact_starts put states right: they are for a solver that draws no noise")
     errors = []
     for count in steps:
         grid = list(levels(count))
         table = solver(grid)
-        errors.append(_law_error(table, known) if stochastic else _state_error(table, known, exact_starts))
+        right = grid[1 : 1 + exact_starts]
+        errors.append(_law_error(table, known) if stochastic else _state_error(table, known, right))
     return Order(tuple(steps), tuple(errors))
 
 
@@ -194,21 +196,21 @@ def _law_error(table: Tableau, problem: Problem) -> float:
     return float(abs(variance / after - 1.0) + abs(mean - end.alpha * m) / after**0.5)
 
 
-def _state_error(table: Tableau, problem: Problem, exact_starts: int) -> float:
+def _state_error(table: Tableau, problem: Problem, right: Sequence[Level]) -> float:
     start, end = table[0].level, table[-1].level
     x = torch.linspace(-2.0, 2.0, 41, dtype=torch.float64) * math.hypot(start.alpha, start.sigma)
-    made = 0
+    # a state that is put right is handed in where a draw would be
+    handed = {Draw(-2, i): level for i, level in enumerate(right)}
+    places = {level: place for place, level in handed.items()}
+    put = [
+        replace(node, states={}, outputs={}, draws={places[node.level]: 1.0}) if node.level in places and not node.kept else node
+        for node in table
+    ]
 
-    def run(y: Tensor, level: Level) -> Tensor | Moved:
-        nonlocal made
-        made += 1
-        if 1 < made <= 1 + exact_starts:
-            y = problem.flow(x, start, level)
-            return Moved(y, problem.denoise(y, level))
-        return problem.denoise(y, level)
+    def hand(place: Draw) -> Tensor:
+        if place not in handed:
+            raise ValueError(f"this solver draws noise (at {place}): measure its order with stochastic=True")
+        return problem.flow(x, start, handed[place])
 
-    def no_noise(place: Draw) -> Tensor:
-        raise ValueError(f"this solver draws noise (at {place}): measure its order with stochastic=True")
-
-    got = run_loop(table, run, x, no_noise)
+    got = run_loop(tuple(put), problem.denoise, x, hand)
     return float((got - problem.flow(x, start, end)).abs().max())

@@ -61,6 +61,8 @@ class Node:
     outputs: Mapping[int, float]
     draws: Mapping[Draw, float]
     evaluate: bool = True
+    kept: bool = False
+    """Whether this is no state but a combination that later nodes look at (a noise estimate): no step begins here."""
 
 
 Tableau = tuple[Node, ...]
@@ -165,6 +167,7 @@ class Draft:
             raise ValueError(f"a run needs at least 2 levels, a start and an end, but got {len(levels)}")
         self.levels = list(levels)
         self._made: list[tuple[Level, Lin]] = []
+        self._kept: set[int] = set()
         self.newest = self.add(self.levels[0], Lin())
 
     def add(self, level: Level, x: Lin) -> Point:
@@ -178,6 +181,7 @@ class Draft:
         """Work out a combination once and keep it: a state at which the denoiser is not asked, and no step begins."""
         n = len(self._made)
         self._made.append((level, x))
+        self._kept.add(n)
         return Lin({("x", n): 1.0})
 
     def steps(self) -> Iterator[tuple[int, Point, Level]]:
@@ -207,6 +211,7 @@ class Draft:
                     {number[k]: w for k, w in outputs.items()},
                     made,
                     n in asked,
+                    n in self._kept,
                 )
             )
         check(tuple(tableau))
