@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,7 +18,7 @@ from noisepath.solvers import SOLVERS, Build, ddim, ddpm, exponential_adams, heu
 from noisepath.tableau import Draw
 from noisepath.testing import RATIOS
 
-__all__ = ["BUILDS", "MEAN", "MIXTURE", "RATIOS", "START_Z", "VARIANCE", "result", "unit_draw"]
+__all__ = ["BUILDS", "MEAN", "MIXTURE", "RATIOS", "START_Z", "TOLD", "VARIANCE", "result", "unit_draw"]
 
 # The catalogue with its defaults, and the options that change what is computed: (build, order, is it stochastic?)
 BUILDS: dict[str, tuple[Build, int, bool]] = {
@@ -80,3 +82,18 @@ START_Z = torch.randn(6, 3, dtype=torch.float64, generator=torch.Generator().man
 
 # The data of one value on which laws are worked out by hand
 MEAN, VARIANCE = 0.4, 0.6
+
+# What check_solver is told of a solver beyond its order
+TOLD: dict[str, dict[str, Any]] = {
+    "langevin": {"noise_tolerance": 0.03},  # its steps keep the variance to first order in their size, 0.05
+    "consistency": {"noise_tolerance": 0.02},  # its pictures hold noise of their own: a tenth of the last level's
+    "ddpm large": {"noise_tolerance": math.inf},
+    "ddpm 0.3": {"noise_tolerance": math.inf},
+    "edm": {"steps": (512, 1024)},  # adds churn / steps, but no more than so much
+    "sa_solver 2 0.5": {"steps": (256, 512)},  # two parts of its error cancel before
+    **{name: {"holds_belief": False} for name in BUILDS if "trig" in name},
+    **{name: {"any_grid": False} for name in ("ipndm", "pndm", "plms")},
+}
+for _name, _solver in SOLVERS.items():
+    if _solver.own_order:
+        TOLD.setdefault(_name, {}).update(looks_back=_solver.looks_back, own_order=_solver.own_order)

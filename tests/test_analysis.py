@@ -10,7 +10,7 @@ import torch
 
 from noisepath.analysis import PROBLEMS, gaussian_flow, gaussian_law, measured_order, smooth_levels
 from noisepath.levels import Level
-from noisepath.solvers import ddim, ddpm, heun
+from noisepath.solvers import adams_moulton, ddim, ddpm, heun, pndm, unipc
 from noisepath.tableau import Draft, Draw, Node, Tableau
 
 
@@ -117,3 +117,14 @@ def test_what_cannot_be_measured_is_refused() -> None:
         measured_order(ddpm, problem="mixture", stochastic=True)
     with pytest.raises(ValueError, match="stochastic=True"):
         measured_order(ddpm)
+    with pytest.raises(ValueError, match="draws no noise"):
+        measured_order(ddpm, stochastic=True, exact_starts=1)
+
+
+def test_exact_starts_put_right_what_a_corrector_made_and_no_kept_slope() -> None:
+    """Up to the last level: what comes out is the exact answer, whatever the method, to the rounding of the quantile."""
+    for build in (unipc, adams_moulton, pndm):
+        for steps in (1, 4):
+            assert measured_order(build, problem="mixture", steps=(steps, steps + 1), exact_starts=5).errors[0] < 1e-13
+    kept = [node for node in pndm(smooth_levels(8)) if node.kept]
+    assert kept and all(not node.evaluate for node in kept)

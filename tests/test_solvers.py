@@ -78,6 +78,20 @@ def test_adams_of_any_order_reaches_it_from_exact_start_values(order: int, start
     assert measured.order == pytest.approx(order, abs=0.2)
 
 
+@pytest.mark.parametrize("name", [name for name, solver in SOLVERS.items() if solver.looks_back])
+def test_a_multistep_method_has_its_own_order_from_exact_start_values(name: str) -> None:
+    """On equal steps of sigma / alpha, where those with weights for equal steps have it too."""
+    solver = SOLVERS[name]
+
+    def levels(steps: int) -> list[Level]:
+        return [Level(1.0, 2.5 - 2.1 * i / steps) for i in range(steps + 1)]
+
+    measured = measured_order(
+        solver.build, problem="mixture", steps=(128, 256), exact_starts=solver.looks_back, levels=levels
+    )
+    assert measured.order == pytest.approx(solver.order_from_exact_starts, abs=0.2)
+
+
 # 3. Exact moments -----------------------------------------------------------------------------------------------------
 
 

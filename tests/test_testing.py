@@ -7,14 +7,11 @@ from functools import partial
 
 import pytest
 
+from builds import TOLD
 from noisepath.levels import Level
 from noisepath.solvers import SOLVERS, Build, adams, ddim
 from noisepath.tableau import Draft, Tableau, ratio, z
 from noisepath.testing import check_solver
-
-# Langevin steps keep the variance to first order in their size; consistency models' pictures hold noise of their own
-LOSES_NOISE = ("langevin", "consistency")
-
 
 # All others are held to the same laws in test_solvers.py.
 KINDS = ("ddim", "heun", "dpmpp_2m", "unipc", "dpmpp_sde", "seeds_3", "restart", "langevin", "lcm")
@@ -24,7 +21,7 @@ KINDS = ("ddim", "heun", "dpmpp_2m", "unipc", "dpmpp_sde", "seeds_3", "restart",
 def test_the_laws_hold_for_the_catalogue(name: str) -> None:
     solver = SOLVERS[name]
     report = check_solver(
-        solver.build, order=solver.order, stochastic=solver.stochastic, keeps_noise=name not in LOSES_NOISE, strict=False
+        solver.build, order=solver.order, stochastic=solver.stochastic, strict=False, **TOLD.get(name, {})
     )
     assert report.broken == ()
     assert "all laws hold" in str(report)

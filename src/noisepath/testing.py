@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ._lazy import torch
-from .analysis import PROBLEMS, gaussian_law, measured_order
+from .analysis import PROBLEMS, Problem, gaussian_law, gaussian_problem, measured_order
 from .levels import Level
 from .loop import run_loop
 from .scalings import SCALINGS
@@ -25,6 +25,8 @@ __all__ = ["RATIOS", "SolverReport", "at", "check_solver"]
 Build = Callable[[Sequence[Level]], Tableau]
 RATIOS = (9.0, 4.0, 2.2, 1.1, 0.5, 0.21, 0.06, 0.02)
 """sigma / alpha of a short run."""
+VARIANCES = (0.1, 0.7, 2.0)
+"""Of the Gaussian data that orders are measured on."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +46,13 @@ def check_solver(
     *,
     order: int,
     stochastic: bool = False,
-    keeps_noise: bool = True,
+    looks_back: int = 0,
+    own_order: int = 0,
+    any_grid: bool = True,
+    noise_tolerance: float = 1e-9,
     holds_belief: bool = True,
     tolerance: float = 0.25,
+    steps: tuple[int, int] = (64, 128),
     strict: bool = True,
 ) -> SolverReport:
     """Hold a solver, ``levels -> tableau``, to the laws.
@@ -55,16 +61,21 @@ def check_solver(
     2. at the same log-SNRs it makes the same samples on every path (1e-9);
     3. at a start with alpha = 1e-12 it does what it does at alpha = 0;
     4. with a belief that never changes the noise keeps its variance, and what is left at the end is the belief;
-    5. on Gaussian data and a mixture its error falls with the stated order, on an even grid and on an uneven one (weak order,
-       on Gaussian data, where it draws noise).
+    5. on Gaussian data of three variances and a mixture its error falls with the stated order: on an even grid, on one whose
+       steps grow and shrink, and on one whose steps are long and short in turn (weak order, on the Gaussians, where it draws
+       noise); and with its own order from exact start values.
 
     Args:
         build: the solver; options by ``functools.partial``.
         order: of a whole run, its start included; 0 where smaller steps do not lead to the answer (law 5 is left out then).
         stochastic: whether it draws noise.
-        keeps_noise: whether law 4's variance is to hold exactly (not for Langevin steps, or noise scaled on purpose).
+        looks_back, own_order: from so many exact start values (the states at the ends of so many first steps) it has this
+            order, on equal steps of sigma / alpha; left out at 0.
+        any_grid: whether it keeps its order where steps alternate (not one whose weights are for equal steps).
+        noise_tolerance: how exactly law 4's variance is to hold (not so exactly for Langevin steps).
         holds_belief: whether a constant belief is to be followed exactly (not in the trig frame).
         tolerance: of the slope, downwards.
+        steps: between which the slope is measured; more where a solver changes its manner with their number.
         strict: raise AssertionError with the report where a law is broken; else only report.
     """
     orders: dict[str, float] = {}
@@ -72,8 +83,9 @@ def check_solver(
         "table": _runs(build),
         "frame invariance": _frames(build),
         "ends": _near_noise(build),
-        "constant belief": _constant_belief(build, keeps_noise, holds_belief),
-        "order": _orders(build, order, stochastic, tolerance, orders) if order else iter(()),
+        "constant belief": _constant_belief(build, noise_tolerance, holds_belief),
+        "order": _orders(build, order, stochastic, any_grid, steps, tolerance, orders) if order else iter(()),
+        "own order": _own_order(build, own_order, looks_back, tolerance, orders) if own_order else iter(()),
     }
     broken = [line for name, lines in laws.items() for line in _told(name, lines)]
     report = SolverReport(tuple(broken), orders)
@@ -142,7 +154,7 @@ def _near_noise(build: Build) -> Iterator[str]:
         yield f"ends: a start at alpha = 1e-12 ends {worst:.1g} away from one at alpha = 0"
 
 
-def _constant_belief(build: Build, keeps_noise: bool, holds_belief: bool) -> Iterator[str]:
+def _constant_belief(build: Build, noise_tolerance: float, holds_belief: bool) -> Iterator[str]:
     """Data that are a single point: the state stays alpha m + sigma (unit noise)."""
     m = 0.7
     for ratios in (RATIOS, RATIOS[::3]):
@@ -151,28 +163,67 @@ def _constant_belief(build: Build, keeps_noise: bool, holds_belief: bool) -> Ite
         mean, variance = (float(value) for value in gaussian_law(build(levels), m, 0.0, start.alpha * m, start.sigma**2))
         if holds_belief and abs(mean - end.alpha * m) > 1e-9:
             yield f"constant belief: the mean is off by {mean - end.alpha * m:.1g}"
-        if keeps_noise and holds_belief and abs(variance / end.sigma**2 - 1.0) > 1e-9:
+        if holds_belief and abs(variance / end.sigma**2 - 1.0) > noise_tolerance:
             yield f"constant belief: the variance of the noise is {variance / end.sigma**2:.6g} times what it should be"
 
 
-def _orders(build: Build, order: int, stochastic: bool, tolerance: float, orders: dict[str, float]) -> Iterator[str]:
-    steps = (32, 64) if order > 2 else (64, 128)
-    for problem in ("gaussian",) if stochastic else ("gaussian", "mixture"):
-        for name, levels in (("an even grid", _even), ("an uneven grid", _uneven)):
-            found = measured_order(build, problem=problem, stochastic=stochastic, steps=steps, levels=levels)
-            orders[f"{problem}, {name}"] = found.order
-            if found.order < order - tolerance:
-                yield f"order: {found.order:.2f} on {problem}, {name}, where {order} is stated"
+def _orders(
+    build: Build,
+    order: int,
+    stochastic: bool,
+    any_grid: bool,
+    steps: tuple[int, int],
+    tolerance: float,
+    orders: dict[str, float],
+) -> Iterator[str]:
+    gaussians = [gaussian_problem(variance=v) for v in VARIANCES]
+    problems: dict[str, list[Problem]] = {"gaussian": gaussians}
+    if not stochastic:
+        problems["mixture"] = [PROBLEMS["mixture"]()]
+    grids = {"an even grid": _even, "an uneven grid": _uneven, **({"alternating steps": _alternating} if any_grid else {})}
+    for problem, known in problems.items():
+        for grid, levels in grids.items():
+            found = _slope(build, known, steps, stochastic=stochastic, levels=levels)
+            orders[f"{problem}, {grid}"] = found
+            if not found > order - tolerance:
+                yield f"order: {found:.2f} on {problem}, {grid}, where {order} is stated"
+
+
+def _own_order(build: Build, order: int, starts: int, tolerance: float, orders: dict[str, float]) -> Iterator[str]:
+    found = _slope(build, [PROBLEMS["mixture"]()], (64, 128), levels=_equal, exact_starts=starts)
+    orders[f"from {starts} exact starts"] = found
+    if not found > order - tolerance:
+        yield f"order: {found:.2f} from {starts} exact start values, where {order} is stated"
+
+
+def _slope(build: Build, problems: Sequence[Problem], steps: tuple[int, int], **options: Any) -> float:
+    """Of the largest error over the problems, so that no problem's errors can cancel; inf where there is none."""
+    found = [measured_order(build, problem=problem, steps=steps, **options) for problem in problems]
+    coarse, fine = (max(each.errors[i] for each in found) for i in (0, 1))
+    return math.log(coarse / fine) / math.log(steps[1] / steps[0]) if fine > 0.0 else math.inf
 
 
 def _even(steps: int) -> list[Level]:
-    return [Level.from_log_snr(-4.0 + 8.0 * i / steps) for i in range(steps + 1)]
+    return _stretched(lambda share: share, steps)
 
 
 def _uneven(steps: int) -> list[Level]:
     """Smooth, with steps that grow and shrink by a factor of three over the run."""
-    shares = [i / steps + 0.5 * math.sin(2.0 * math.pi * i / steps) / (2.0 * math.pi) for i in range(steps + 1)]
-    return [Level.from_log_snr(-4.0 + 8.0 * share) for share in shares]
+    return _stretched(lambda share: share + 0.5 * math.sin(2.0 * math.pi * share) / (2.0 * math.pi), steps)
+
+
+def _alternating(steps: int) -> list[Level]:
+    """Not smooth: each second step is half as long as the one before, the next twice as long."""
+    return _stretched(lambda share: share + (round(share * steps) % 2) / (3.0 * steps), steps)
+
+
+def _stretched(share: Callable[[float], float], steps: int) -> list[Level]:
+    return [Level.from_log_snr(-4.0 + 8.0 * share(i / steps)) for i in range(steps + 1)]
+
+
+def _equal(steps: int) -> list[Level]:
+    """Equal steps of sigma / alpha."""
+    return [Level(1.0, math.e + (1.0 / math.e - math.e) * i / steps) for i in range(steps + 1)]
 
 
 def _result(table: Tableau, levels: Sequence[Level]) -> Tensor:

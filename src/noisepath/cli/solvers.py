@@ -43,9 +43,11 @@ def table(names: Sequence[str], measure: bool = False) -> str:
 
 
 def order_of(solver: Solver) -> str:
-    """The order in words: of the distribution where it draws noise, none where it does not converge."""
+    """The order in words: of the distribution where it draws noise, none where it does not converge; and its own."""
     if solver.order == 0:
         return "none"
+    if solver.own_order:
+        return f"{solver.order}, own {solver.own_order}"
     return f"{solver.order} (weak)" if solver.stochastic else str(solver.order)
 
 

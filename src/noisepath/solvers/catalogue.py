@@ -47,6 +47,16 @@ class Solver:
     """Other names that are understood."""
     elsewhere: Mapping[str, str] = field(default_factory=dict)
     """What it is called in other libraries."""
+    looks_back: int = 0
+    """How many start values it wants: with that many exact ones a multistep method shows its own order."""
+    own_order: int = 0
+    """The order of the method itself, from exact start values (in "ipndm" and its like on equal steps of sigma / alpha); 0: as
+    ``order``."""
+
+    @property
+    def order_from_exact_starts(self) -> int:
+        """What is measured when the first ``looks_back`` steps are exact."""
+        return self.own_order or self.order
 
 
 SOLVERS: dict[str, Solver] = {
@@ -172,6 +182,7 @@ SOLVERS: dict[str, Solver] = {
     "dpmpp_2m": Solver(
         dpmpp_2m,
         order=2,
+        looks_back=1,
         calls=1,
         frame="x0",
         summary="multistep in the belief; a good first choice",
@@ -182,6 +193,7 @@ SOLVERS: dict[str, Solver] = {
     "exponential_adams": Solver(
         exponential_adams,
         order=2,
+        looks_back=1,
         calls=1,
         frame="x0",
         summary="exact exponential multistep of order 1 to 4; tau > 0 adds noise",
@@ -192,6 +204,8 @@ SOLVERS: dict[str, Solver] = {
     "adams": Solver(
         adams,
         order=2,
+        looks_back=2,
+        own_order=3,
         calls=1,
         frame="flow",
         summary="Adams-Bashforth of any order in any frame",
@@ -201,6 +215,8 @@ SOLVERS: dict[str, Solver] = {
     "lms": Solver(
         partial(adams, frame="noise", order=4),
         order=2,
+        looks_back=3,
+        own_order=4,
         calls=1,
         frame="noise",
         summary="Adams-Bashforth in the noise over sigma / alpha",
@@ -211,6 +227,8 @@ SOLVERS: dict[str, Solver] = {
     "deis": Solver(
         partial(adams, frame="deis"),
         order=2,
+        looks_back=2,
+        own_order=3,
         calls=1,
         frame="deis",
         summary="exponential multistep in the noise",
@@ -220,6 +238,8 @@ SOLVERS: dict[str, Solver] = {
     "ipndm": Solver(
         ipndm,
         order=2,
+        looks_back=3,
+        own_order=4,
         calls=1,
         frame="noise",
         summary="Adams-Bashforth's weights for equal steps, whatever the steps",
@@ -229,6 +249,8 @@ SOLVERS: dict[str, Solver] = {
     "pndm": Solver(
         pndm,
         order=2,
+        looks_back=3,
+        own_order=4,
         calls=1,
         frame="noise",
         summary="iPNDM after three Runge-Kutta steps",
@@ -238,6 +260,8 @@ SOLVERS: dict[str, Solver] = {
     "plms": Solver(
         partial(pndm, start="heun"),
         order=2,
+        looks_back=3,
+        own_order=4,
         calls=1,
         frame="noise",
         summary="iPNDM after one step of Heun's kind, Stable Diffusion's first sampler",
@@ -247,6 +271,8 @@ SOLVERS: dict[str, Solver] = {
     "adams_moulton": Solver(
         adams_moulton,
         order=3,
+        looks_back=2,
+        own_order=4,
         calls=1,
         frame="flow",
         summary="Adams' predictor and corrector in any frame",
@@ -255,6 +281,7 @@ SOLVERS: dict[str, Solver] = {
     "unipc": Solver(
         unipc,
         order=3,
+        looks_back=1,
         calls=1,
         frame="x0",
         summary="exponential Adams, and a corrector that costs no call",
