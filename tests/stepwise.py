@@ -59,6 +59,8 @@ def midpoint(D: Belief, sigmas: Sequence[float], x: Tensor, z: Noise, frame: str
     scale, place, _ = FRAMES[frame]
     slope = slope_of(frame, D)
     for t, s in zip(sigmas, sigmas[1:], strict=False):
+        if s == 0.0:
+            return D(x, t)
         y, u, h = x / scale(t), place(t), place(s) - place(t)
         x = scale(s) * (y + h * slope(y + h / 2 * slope(y, u), u + h / 2))
     return x
@@ -389,8 +391,8 @@ def heun(D: Belief, x: Tensor, t: float, s: float) -> Tensor:
 
 def edm(D: Belief, sigmas: Sequence[float], x: Tensor, z: Noise, churn: float = 40.0) -> Tensor:
     for n, (t, s) in enumerate(zip(sigmas, sigmas[1:], strict=False)):
-        gamma = min(churn / (len(sigmas) - 1), math.sqrt(2) - 1) if 0.05 <= t <= 50.0 else 0.0
-        up = t + gamma * t
+        gamma = min(churn / (len(sigmas) - 1), math.sqrt(2) - 1) if 0.05 <= t <= 50.0 and n else 0.0
+        up = min(t + gamma * t, sigmas[0])
         x = heun(D, x + math.sqrt(up**2 - t**2) * z(n, 0) if gamma else x, up, s)
     return x
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import weakref
 from collections.abc import Iterator
@@ -13,12 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+import loop_memory
 from noisepath.denoiser import Moved
 from noisepath.levels import Level
 from noisepath.loop import Cancelled, Event, cancellable, iterate, observed, proven_finite, reported, run_loop
 from noisepath.noise import Keyed
 from noisepath.solvers import SOLVERS, ddim, ddpm, exponential_adams, heun
 from noisepath.tableau import Draft, Draw, Node, Tableau, draws, z
+from noisepath.testing import at
 
 LEVELS = [Level.from_log_snr(v) for v in (-5.0, -2.0, -0.5, 1.0, 3.0)] + [Level(1.0, 0.0)]
 BUILDS = {
@@ -138,6 +141,14 @@ def test_only_as_many_tensors_live_as_the_table_still_looks_at(name: str) -> Non
     run_loop(table, run, normal(0, 2, 3), Keyed(0, [0, 1], (3,)))
     looked_at = [max((n - k for k in node.outputs), default=0) for n, node in enumerate(table)]
     assert most <= max(looked_at)  # the outputs of the last few nodes, those this one reads among them
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_no_more_tensors_are_alive_than_the_table_needs(name: str) -> None:
+    """At any operation of the loop, draws and temporaries among them (``make bench-loop-memory``)."""
+    for ratios in ([math.inf, 9.0, 4.0, 2.2, 1.1, 0.5, 0.2, 0.06, 0.0], [8.0, 4.0, 1.0, 0.5, 0.25, 0.1]):
+        table = SOLVERS[name].build([at("flow", ratio) for ratio in ratios])
+        assert loop_memory.measured(table) <= loop_memory.needed(table)
 
 
 def test_a_state_that_nobody_looks_at_any_more_is_let_go() -> None:

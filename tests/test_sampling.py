@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import robustness
 from noisepath import spacing
 from noisepath.conditions import Condition
 from noisepath.denoiser import Denoiser, Moved
@@ -19,7 +20,7 @@ from noisepath.guidance import classifier_free
 from noisepath.levels import Level
 from noisepath.loop import Cancelled, Event, run_loop
 from noisepath.noise import Keyed
-from noisepath.sampling import DEFAULTS, Options, Trajectory, _runs, design, sample, trajectory
+from noisepath.sampling import DEFAULTS, Options, Trajectory, _runs, design, sample, steps_within, trajectory
 from noisepath.schedules import SCHEDULES, schedule
 from noisepath.solvers import SOLVERS, ddim, dpmpp_2m
 from noisepath.tableau import START, Draw, calls
@@ -122,6 +123,22 @@ def test_calls_are_exactly_as_many_as_were_asked_for(solver: str) -> None:
         assert asked == wanted
 
 
+@pytest.mark.parametrize("path", ["zero terminal SNR", "scaled linear"])
+def test_no_run_ends_in_nan_or_an_exception(path: str) -> None:
+    """A random network in bfloat16, strong guidance: a few of the runs of ``make bench-robustness``."""
+    found = list(robustness.runs([path], SOLVERS, [5], [torch.bfloat16], [15.0]))
+    assert len(found) == len(SOLVERS) and [each for each in found if each[1]] == []
+
+
+def test_a_network_without_an_answer_at_pure_noise_is_refused_before_it_is_asked() -> None:
+    found = list(robustness.refusals(["ddim", "heun", "midpoint"]))
+    assert len(found) == 12 and [each for each in found if each[1]] == []
+
+
+def two_at_least(levels: Any) -> Any:
+    return ddim([levels[0], Level(0.9, 0.01), *levels[1:]])
+
+
 def test_calls_that_no_number_of_steps_makes_are_refused_with_the_nearest() -> None:
     with pytest.raises(ValueError, match=r"exactly 8 calls; the nearest: 7 calls \(4 steps\) or 9 calls \(5 steps\)"):
         sample(FLOW, (1, 2), solver="heun", calls=8)
@@ -130,11 +147,23 @@ def test_calls_that_no_number_of_steps_makes_are_refused_with_the_nearest() -> N
         sample(ten, (1, 2), solver="ddim", calls=12)
     assert calls(design(schedule("linear", num_timesteps=10, beta_end=0.3), solver="heun", calls=19)) == 19
 
-    def two_at_least(levels: Any) -> Any:
-        return ddim([levels[0], Level(0.9, 0.01), *levels[1:]])
-
     with pytest.raises(ValueError, match=r"exactly 1 calls; the nearest: 2 calls \(1 step\)"):
         sample(FLOW, (1, 2), solver=two_at_least, calls=1)
+
+
+def test_the_largest_run_within_a_number_of_calls() -> None:
+    path = schedule("flow")
+    for solver, entry in SOLVERS.items():
+        for most in (3, 8):
+            steps = steps_within(path, most, solver=solver)
+            assert calls(design(path, solver=solver, steps=steps)) <= most, solver
+            assert calls(design(path, solver=solver, steps=steps + 1)) > most, (solver, entry.calls)
+    assert steps_within(path, 8, solver="heun") == 4
+    assert steps_within(schedule("linear", num_timesteps=10, beta_end=0.3), 100, spacing="time") == 10
+    with pytest.raises(ValueError, match="makes 2 calls in one step already, but 1 are the most"):
+        steps_within(path, 1, solver=two_at_least)
+    with pytest.raises(ValueError, match="number of calls must be"):
+        steps_within(path, 0)
 
 
 def test_the_default_is_the_named_solver_spacing_and_steps() -> None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .conditions import Condition
     from .schedules import Schedule
 
-__all__ = ["DEFAULTS", "Defaults", "Options", "Trajectory", "design", "sample", "trajectory"]
+__all__ = ["DEFAULTS", "Defaults", "Options", "Trajectory", "design", "sample", "steps_within", "trajectory"]
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,8 @@ def sample(denoiser: Denoise, shape: Sequence[int], **options: Unpack[Options]) 
         solver: a name of ``SOLVERS`` (default "dpmpp_2m"), or a function from levels to a tableau; with options:
             ``functools.partial(ddim, eta=1.0)``; or a :class:`~noisepath.tuned.Tuned` one, which has levels of its own.
         steps: how many steps (default 20); or
-        calls: how often the denoiser may be asked (NFE): exactly so often.
+        calls: how often the denoiser is asked (NFE): exactly so often.  Where no number of steps makes so many,
+            ``steps=steps_within(schedule, calls, solver=...)`` is the largest run that makes no more.
         spacing: a name of ``SPACINGS`` (default "log_snr"), or a function (schedule, steps) -> levels.
         levels: the levels themselves, falling in noise, in place of spacing and steps.
         schedule: where the spacing takes its levels from (default: ``denoiser.schedule``).
@@ -163,8 +164,7 @@ def design(
         raise ValueError("say either steps= or calls=, not both")
     if schedule is None:
         raise ValueError("this denoiser has no schedule to take levels from: say schedule= or levels=")
-    spacing = DEFAULTS.spacing if spacing is None else spacing
-    space = spacing if callable(spacing) else lookup(SPACINGS, spacing, "spacing")
+    space = _space(spacing)
 
     def table(steps: int) -> Tableau:
         return build(space(schedule, steps))
@@ -191,16 +191,28 @@ def _tuned(
     return solver.tableau
 
 
+def steps_within(
+    schedule: Schedule, calls: int, *, solver: str | Build = DEFAULTS.solver, spacing: str | Spacing | None = None
+) -> int:
+    """The most steps whose run asks the denoiser at most ``calls`` times: with Heun and 8 calls it is 4, which make 7.
+
+    ValueError where one step makes more already.
+    """
+    _check_calls(calls)
+    build, space = resolve(solver), _space(spacing)
+    fewer, high = _reaching(lambda steps: build(space(schedule, steps)), calls + 1, most_steps(schedule))
+    if count_calls(build(space(schedule, high))) <= calls:
+        return high  # a table has no more steps
+    if fewer == 0:
+        least = count_calls(build(space(schedule, 1)))
+        raise ValueError(f"this solver makes {least} calls in one step already, but {calls} are the most allowed")
+    return fewer
+
+
 def _with_calls(table: Callable[[int], Tableau], calls: int, most: int | None) -> Tableau:
     """The table that makes exactly so many calls; the number of calls may not fall as steps are added."""
-    if isinstance(calls, bool) or not isinstance(calls, int) or calls < 1:
-        raise ValueError(f"the number of calls must be a whole number, 1 or more, but got {calls!r}")
-    low, high = 0, 1  # `low` steps make too few calls
-    while count_calls(table(high)) < calls and high != most:
-        low, high = high, 2 * high if most is None else min(2 * high, most)
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if count_calls(table(middle)) < calls else (low, middle)
+    _check_calls(calls)
+    low, high = _reaching(table, calls, most)
     found = table(high)
     if count_calls(found) != calls:
         around = (high,) if low == 0 or count_calls(found) < calls else (low, high)
@@ -208,6 +220,27 @@ def _with_calls(table: Callable[[int], Tableau], calls: int, most: int | None) -
         offers = " or ".join(f"{n} calls ({steps} step{'s' * (steps > 1)})" for n, steps in near)
         raise ValueError(f"no number of steps of this solver makes exactly {calls} calls; the nearest: {offers}")
     return found
+
+
+def _reaching(table: Callable[[int], Tableau], calls: int, most: int | None) -> tuple[int, int]:
+    """The most steps that make fewer calls, and the next number of steps, which is ``most`` where none makes so many."""
+    low, high = 0, 1
+    while count_calls(table(high)) < calls and high != most:
+        low, high = high, 2 * high if most is None else min(2 * high, most)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if count_calls(table(middle)) < calls else (low, middle)
+    return low, high
+
+
+def _check_calls(calls: int) -> None:
+    if isinstance(calls, bool) or not isinstance(calls, int) or calls < 1:
+        raise ValueError(f"the number of calls must be a whole number, 1 or more, but got {calls!r}")
+
+
+def _space(spacing: str | Spacing | None) -> Spacing:
+    spacing = DEFAULTS.spacing if spacing is None else spacing
+    return spacing if callable(spacing) else lookup(SPACINGS, spacing, "spacing")
 
 
 def _runs(

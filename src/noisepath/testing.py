@@ -57,7 +57,8 @@ def check_solver(
 ) -> SolverReport:
     """Hold a solver, ``levels -> tableau``, to the laws.
 
-    1. its table can be run, ends at the last level, and has finite weights, from pure noise to data and for 1 to 20 steps;
+    1. its table can be run, ends at the last level, and has finite weights, from pure noise to data and for 1 to 20 steps; and
+       it asks about no more noise than the first level has, nor about less than the last one before data;
     2. at the same log-SNRs it makes the same samples on every path (1e-9);
     3. at a start with alpha = 1e-12 it does what it does at alpha = 0;
     4. with a belief that never changes the noise keeps its variance, and what is left at the end is the belief;
@@ -81,6 +82,7 @@ def check_solver(
     orders: dict[str, float] = {}
     laws = {
         "table": _runs(build),
+        "range": _asks_within(build),
         "frame invariance": _frames(build),
         "ends": _near_noise(build),
         "constant belief": _constant_belief(build, noise_tolerance, holds_belief),
@@ -131,6 +133,16 @@ def _runs(build: Build) -> Iterator[str]:
             yield f"table of {steps} steps: it does not lead from the first level to the last"
         if table[-1].draws or not bool(torch.isfinite(_result(table, levels)).all()):
             yield f"table of {steps} steps: noise is added in the step to data, or the result is not finite"
+
+
+def _asks_within(build: Build) -> Iterator[str]:
+    levels = [at("preserving", ratio) for ratio in (*RATIOS, 0.0)]
+    asked = [node.level.noise_ratio for node in build(levels) if node.evaluate]
+    most, least = RATIOS[0] * (1.0 + 1e-9), RATIOS[-1] * (1.0 - 1e-9)
+    for ratio in asked:
+        if not least <= ratio <= most:
+            span = f"from {RATIOS[0]:g} to {RATIOS[-1]:g}"
+            yield f"range: the denoiser is asked at sigma / alpha = {ratio:.4g}, but the run's noisy levels go {span}"
 
 
 def _frames(build: Build) -> Iterator[str]:

@@ -25,17 +25,19 @@ def edm(
     step.
 
     churn: S_churn; each step raises sigma / alpha by the factor 1 + min(churn / steps, sqrt(2) - 1), where it lies between
-        churn_min and churn_max (S_min, S_max).  The defaults are the paper's for ImageNet-64; a
-        churn of 0 is Heun's method.  noise_scale: S_noise, the standard deviation of what is added: a little above 1 (1.003)
-        makes up for a network that takes too much away; an exact denoiser wants 1.
+        churn_min and churn_max (S_min, S_max), but never above the run's first level: a network may have been shown no more
+        noise.  The defaults are the paper's for ImageNet-64; a churn of 0 is Heun's method.
+    noise_scale: S_noise, the standard deviation of what is added: a little above 1 (1.003) makes up for a network that takes
+        too much away; an exact denoiser wants 1.
     """
     if not (0.0 <= churn < math.inf and noise_scale >= 0.0):
         raise ValueError(f"churn and noise_scale must be numbers >= 0, but got {churn} and {noise_scale}")
     draft = Draft(levels)
     gamma = min(churn / (len(levels) - 1), math.sqrt(2.0) - 1.0)
     for step, p, s in draft.steps():
-        if gamma > 0.0 and churn_min <= p.level.noise_ratio <= churn_max:
-            p = noised(draft, p, p.level.noise_ratio * (1.0 + gamma), noise_scale * z(step))
+        here, most = p.level.noise_ratio, levels[0].noise_ratio
+        if gamma > 0.0 and churn_min <= here <= churn_max and here < most:
+            p = noised(draft, p, min(here * (1.0 + gamma), most), noise_scale * z(step))
         heun_step(draft, p, s)
     return draft.finish()
 

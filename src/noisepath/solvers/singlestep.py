@@ -18,11 +18,14 @@ __all__ = ["dpm_solver", "dpmpp_2s", "dpmpp_3s", "kdpm2", "midpoint", "res", "rk
 
 
 def midpoint(levels: Sequence[Level], *, frame: str = "flow", data_scale: float = 1.0) -> Tableau:
-    """The explicit midpoint rule in the frame "noise", "flow" or "trig": the slope at half the step; 2 calls a step."""
+    """The explicit midpoint rule in the frame "noise", "flow" or "trig": the slope at half the step; 2 calls a step.
+
+    The step to data is of first order: half way there a network may be asked for finer detail than it was ever shown.
+    """
     draft = Draft(levels)
     for _, p, s in draft.steps():
         f = _frame_for(frame, data_scale, p.level, s)
-        if f is None:
+        if f is None or s.is_data:
             draft.add(s, first_order(p, s))
             continue
         u = f.level((f.place(p.level) + f.place(s)) / 2.0)
