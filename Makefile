@@ -5,7 +5,7 @@ WORKERS ?= 2
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo runs test lint types docs peers test-peers mutants clean
+.PHONY: help demo runs test lint types docs peers test-peers mutants check-mutants clean
 
 help:
 	@echo "make demo        train on scikit-learn's digits, sample, evaluate, write pictures (about 5 minutes)"
@@ -15,6 +15,7 @@ help:
 	@echo "make test-peers  the tests that compare with k-diffusion (make peers installs it)"
 	@echo "make docs        write the catalogue of solvers into docs/solvers.md"
 	@echo "make mutants     break the source in one place at a time: a test must turn red each time"
+	@echo "make check-mutants  the same for solvers: check_solver must find a broken law each time"
 	@echo "make bench-NAME  one of: $(patsubst benchmarks/%.py,bench-%,$(wildcard benchmarks/[a-z]*.py))"
 
 demo: $(VENV)/.installed
@@ -43,6 +44,9 @@ test-peers: $(VENV)/.peers
 
 mutants: $(VENV)/.developing
 	$(BIN)/python tools/mutants.py $(ARGS)
+
+check-mutants: $(VENV)/.developing
+	$(BIN)/python tools/check_mutants.py $(ARGS)
 
 bench-%: $(VENV)/.peers
 	$(BIN)/python benchmarks/$(subst -,_,$*).py $(ARGS)

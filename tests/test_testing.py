@@ -50,6 +50,12 @@ def _wrong(what: str) -> Build:
                 noise = 0.1 * s.sigma
             elif what == "data":
                 noise = 0.1
+            elif what == "range":
+                beyond = draft.add(Level(1.0, p.level.noise_ratio * 1.1), p.x)
+                weight -= 1e-3 * weight
+                carried_belief = 1e-3 * s.alpha * (1.0 - r)
+                draft.add(s, carried * p.x + weight * p.D + carried_belief * beyond.D)
+                continue
             elif what == "pure noise":
                 weight = s.alpha * (1.0 - r) / (p.level.alpha + 1e-300)
             draft.add(s, carried * p.x + weight * p.D + noise * z(step))
@@ -65,12 +71,27 @@ def _wrong(what: str) -> Build:
         ("frame", "frame invariance"),
         ("noise", "constant belief: the variance"),
         ("data", "noise is added in the step to data"),
+        ("range", "range: the denoiser is asked at sigma / alpha = 9.9"),
         ("pure noise", "table of 2 steps"),
     ],
 )
 def test_a_mistake_is_named(what: str, says: str) -> None:
     with pytest.raises(AssertionError, match=says):
         check_solver(_wrong(what), order=1, stochastic=what in ("noise", "data"))
+
+
+def test_weights_for_equal_steps_are_found_on_alternating_ones() -> None:
+    """iPNDM's: of order 2 where steps change smoothly, of order 1 where they do not."""
+    solver = SOLVERS["ipndm"]
+    assert check_solver(solver.build, order=2, any_grid=False).broken == ()
+    with pytest.raises(AssertionError, match=r"alternating steps, where 2 is stated"):
+        check_solver(solver.build, order=2)
+
+
+def test_an_order_of_its_own_that_is_not_there_is_named() -> None:
+    """Order 3 of Adams, of which the run's own start hides everything above 2."""
+    with pytest.raises(AssertionError, match=r"from 2 exact start values, where 4 is stated"):
+        check_solver(adams, order=2, looks_back=2, own_order=4)
 
 
 def test_an_order_that_is_stated_too_high_is_named() -> None:
