@@ -67,6 +67,7 @@ class Tuned:
                 "states": {str(k): w for k, w in node.states.items()},
                 "outputs": {str(k): w for k, w in node.outputs.items()},
                 "asked": node.evaluate,
+                "kept": node.kept,
             }
             for node in self.tableau
         ]
@@ -89,6 +90,7 @@ def load_tuned(path: str | os.PathLike[str]) -> Tuned:
                 {int(k): _number(w) for k, w in node["outputs"].items()},
                 {},
                 bool(node["asked"]),
+                bool(node.get("kept", False)),
             )
             for node in told["nodes"]
         )
