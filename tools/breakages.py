@@ -388,8 +388,8 @@ BREAKAGES = (
     Breakage(
         "a run starts with unit noise whatever its level",
         "sampling.py",
-        " * tableau[0].level.sigma",
-        "",
+        "source(START).to(device, dtype) * level.sigma",
+        "source(START).to(device, dtype)",
         ("sampling",),
     ),
     Breakage(

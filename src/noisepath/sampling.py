@@ -3,7 +3,8 @@
     steps -> spacing -> levels -> solver -> tableau -> the loop asks the denoiser -> pictures
 
 A run starts at ``x = sigma_0 * z``: what the picture itself would add, ``alpha_0 x_0``, is not known, and lost in the noise
-where a schedule ends in (nearly) pure noise.  Picture i is a function of (seed, i) alone.
+where a schedule ends in (nearly) pure noise.  A run that starts midway, from pictures that are known, starts at
+``x = alpha_0 x_0 + sigma_0 z``, which has exactly the law of its first level.  Picture i is a function of (seed, i) alone.
 """
 
 from __future__ import annotations
@@ -72,6 +73,8 @@ class Options(TypedDict, total=False):
     spacing: str | Spacing | None
     levels: Sequence[Level] | None
     schedule: Schedule | None
+    strength: float | Level
+    start: Tensor | None
     seed: int
     indices: Sequence[int] | None
     condition: Condition | None
@@ -97,6 +100,9 @@ def sample(denoiser: Denoise, shape: Sequence[int], **options: Unpack[Options]) 
         spacing: a name of ``SPACINGS`` (default "log_snr"), or a function (schedule, steps) -> levels.
         levels: the levels themselves, falling in noise, in place of spacing and steps.
         schedule: where the spacing takes its levels from (default: ``denoiser.schedule``).
+        strength: where to begin: 1 (default) at the schedule's noisiest level, less that share of the way up from the data,
+            in the schedule's own time; or a Level.  ``steps`` are those really made.
+        start: pictures (B, *) to begin from, in place of none: noised to the first level by the run's first draw.
         seed: whole number; picture i depends on (seed, i) alone.
         indices: the pictures' numbers i (default 0 .. B-1): ``indices=[7]`` makes picture 7 alone.
         condition: what is asked for, with a row for each picture.
@@ -148,27 +154,33 @@ def design(
     calls: int | None = None,
     spacing: str | Spacing | None = None,
     levels: Sequence[Level] | None = None,
+    strength: float | Level = 1.0,
 ) -> Tableau:
     """The tableau that a run with these arguments follows; they are :func:`sample`'s."""
+    from .schedules import begun
+
     build = resolve(solver)
     if levels is not None:
-        if steps is not None or calls is not None or spacing is not None:
-            raise ValueError("levels= says all about the steps: leave out steps=, calls= and spacing=")
+        if steps is not None or calls is not None or spacing is not None or strength != 1.0:
+            raise ValueError("levels= says all about the steps: leave out steps=, calls=, spacing= and strength=")
         check_falling(levels)
         return build(levels)
     if steps is not None and calls is not None:
         raise ValueError("say either steps= or calls=, not both")
     if schedule is None:
         raise ValueError("this denoiser has no schedule to take levels from: say schedule= or levels=")
+    path = begun(schedule, strength)
     spacing = DEFAULTS.spacing if spacing is None else spacing
     space = spacing if callable(spacing) else lookup(SPACINGS, spacing, "spacing")
 
     def table(steps: int) -> Tableau:
-        return build(space(schedule, steps))
+        falling = space(path, steps)
+        check_falling(falling)
+        return build(falling)
 
     if calls is None:
         return table(DEFAULTS.steps if steps is None else steps)
-    return _with_calls(table, calls, most_steps(schedule))
+    return _with_calls(table, calls, most_steps(path))
 
 
 def _with_calls(table: Callable[[int], Tableau], calls: int, most: int | None) -> Tableau:
@@ -200,6 +212,8 @@ def _runs(
     spacing: str | Spacing | None = None,
     levels: Sequence[Level] | None = None,
     schedule: Schedule | None = None,
+    strength: float | Level = 1.0,
+    start: Tensor | None = None,
     seed: int = 0,
     indices: Sequence[int] | None = None,
     condition: Condition | None = None,
@@ -222,6 +236,8 @@ def _runs(
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"batch_size must be 1 or more, but got {batch_size}")
     batch_size = batch_size or shape[0]
+    if start is not None:
+        _check_start(start, shape)
     tableau = design(
         schedule if schedule is not None else getattr(denoiser, "schedule", None),
         solver=solver,
@@ -229,6 +245,7 @@ def _runs(
         calls=calls,
         spacing=spacing,
         levels=levels,
+        strength=strength,
     )
     operations = plan(tableau)
     device = _device_of(denoiser) if device is None else torch.device(device)
@@ -240,7 +257,7 @@ def _runs(
             source = Keyed(seed, numbers[rows], shape[1:]) if noise is None else _rows_of(noise, rows, shape)
             told = condition if condition is None or rows == slice(0, shape[0]) else condition.rows(rows)
             run = _run(denoiser, tableau, told, device)
-            x = source(START).to(device, dtype or torch.float32) * tableau[0].level.sigma
+            x = _begin(tableau[0].level, source, None if start is None else start[rows], device, dtype or torch.float32)
             events = proven_finite(iterate(operations, run, x, source, overwrite=True))
             if callbacks:
                 events = observed(events, *callbacks)
@@ -250,6 +267,12 @@ def _runs(
     finally:
         if bar is not None:
             bar.close()
+
+
+def _begin(level: Level, source: Noise, start: Tensor | None, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """The state at the first level, of the run's first draw and the pictures it begins from."""
+    x = source(START).to(device, dtype) * level.sigma
+    return x if start is None or level.is_noise else x.add_(start.to(device, dtype), alpha=level.alpha)
 
 
 def _run(
@@ -279,6 +302,15 @@ def _check_shape(shape: Sequence[int]) -> tuple[int, ...]:
     if not sizes or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in sizes):
         raise ValueError(f"a shape is (B, *) in whole numbers, 1 or more, but got {sizes}")
     return sizes
+
+
+def _check_start(start: Tensor, shape: tuple[int, ...]) -> None:
+    if tuple(start.shape) != shape or not start.is_floating_point():
+        got = f"{str(start.dtype).removeprefix('torch.')} of shape {tuple(start.shape)}"
+        raise ValueError(f"start has a picture for each of those that are made, floats of shape {shape}, but is {got}")
+    wrong = ~torch.isfinite(start).flatten(1).all(1) if start.ndim > 1 else ~torch.isfinite(start)
+    if bool(wrong.any()):
+        raise ValueError(f"start holds NaN or infinity, first in picture {int(wrong.nonzero()[0])}")
 
 
 def _device_of(denoiser: Denoise) -> torch.device:

@@ -8,7 +8,8 @@ of noise alone, with
     noise_ratio = sigma / alpha,        log_snr = -2 log(noise_ratio),        angle = atan(noise_ratio)
 
 They stay within what the schedule covers: from its first level to that of ``t_min``, below which a network trained on it
-was never asked.
+was never asked.  A run that begins midway takes its levels from a part of the schedule
+(:class:`noisepath.schedules.Stretch`), so that first and last mean the same there.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ def time(schedule: Schedule, steps: int) -> list[Level]:
     """
     _check_steps(schedule, steps)
     first, last = schedule.t_max, schedule.t_min
+    if schedule.num_timesteps is not None and (first % 1.0 or last % 1.0):  # steps below 1, which an exact end has no room for
+        return _at_shares(schedule, _line(1.0, 0.0, steps)[1:])
     if schedule.level(last).is_data:
         return schedule.levels(_line(first, last, steps + 1))
     return [*schedule.levels(_line(first, last, steps)), _clean(schedule)]
@@ -59,7 +62,8 @@ def leading(schedule: Schedule, steps: int) -> list[Level]:
     _check_steps(schedule, steps)
     if schedule.num_timesteps is not None:
         low, times = _noisy_times(schedule)
-        return [*schedule.levels(low + i * (times // steps) for i in reversed(range(steps))), _clean(schedule)]
+        visited = (low + i * (times // steps) for i in reversed(range(steps)))
+        return [*schedule.levels(_within(schedule, t) for t in visited), _clean(schedule)]
     if schedule.level(schedule.t_min).is_data:
         return schedule.levels(_line(schedule.t_max, schedule.t_min, steps + 2)[1:])
     return [*schedule.levels(_line(schedule.t_max, schedule.t_min, steps + 1)[1:]), _clean(schedule)]
@@ -73,7 +77,8 @@ def trailing(schedule: Schedule, steps: int) -> list[Level]:
     _check_steps(schedule, steps)
     if schedule.num_timesteps is not None:
         low, times = _noisy_times(schedule)
-        return [*schedule.levels(low + round(times - i * (times / steps)) - 1 for i in range(steps)), _clean(schedule)]
+        visited = (low + round(times - i * (times / steps)) - 1 for i in range(steps))
+        return [*schedule.levels(_within(schedule, t) for t in visited), _clean(schedule)]
     return [*schedule.levels(_line(schedule.t_max, schedule.t_min, steps + 1)[:-1]), _clean(schedule)]
 
 
@@ -277,8 +282,10 @@ def _reach(schedule: Schedule) -> tuple[Level, float, float]:
         if first.is_noise and table is not None and table > 1:  # a table has nothing between its end and the entry below
             largest = min(largest, schedule.level(schedule.t_max - 1.0).noise_ratio)
     smallest = last.noise_ratio
-    if last.is_data:
-        smallest = SMALLEST_RATIO if table is None else schedule.level(min(1.0, schedule.t_max)).noise_ratio
+    if last.is_data and table is None:  # a run that begins with hardly more noise still has a range to spread over
+        smallest = min(SMALLEST_RATIO, 0.1 * largest)
+    elif last.is_data:
+        smallest = schedule.level(min(schedule.t_min + 1.0, schedule.t_max)).noise_ratio
     return first, largest, smallest
 
 
@@ -303,12 +310,18 @@ def _check_steps(schedule: Schedule, steps: int) -> None:
         raise ValueError(f"a run takes a whole number of steps, 1 or more, but got {steps!r}")
     most = most_steps(schedule)
     if most is not None and steps > most:
+        begins = "" if schedule.t_max == schedule.t_high else f" from t = {schedule.t_max:g} down"
         raise ValueError(
-            f"{steps} steps asked for, but this table of {schedule.num_timesteps} times has room for {most} at most"
+            f"{steps} steps asked for, but this table of {schedule.num_timesteps} times{begins} has room for {most} at most"
         )
 
 
 def _noisy_times(table: Schedule) -> tuple[int, int]:
     """The first time of a table that is not clean already (0, unless the table says so), and how many there are."""
-    low = int(table.level(table.t_min).is_data)
-    return low, (table.num_timesteps or 0) - low
+    clean = int(table.level(table.t_min).is_data)
+    return math.floor(table.t_min) + clean, (table.num_timesteps or 0) - clean
+
+
+def _within(table: Schedule, t: float) -> float:
+    """A whole time, or the end of the table's stretch that lies before it."""
+    return min(max(t, table.t_min), table.t_max)
