@@ -27,10 +27,12 @@ from noisepath.spacing import (
     karras,
     kl_optimal,
     leading,
+    legs,
     log_snr,
     most_steps,
     polyexponential,
     quadratic,
+    reversed_levels,
     sgm_uniform,
     time,
     trailing,
@@ -143,6 +145,53 @@ def test_strength_is_a_share_of_the_schedule_s_own_time(path: str) -> None:
     room = [most_steps(begun(whole, share / 64)) for share in range(1, 65)]
     full = most_steps(whole)
     assert full is not None and room == [max(round(full * share / 64), 1) for share in range(1, 65)]
+
+
+@every_path
+@every_spacing
+def test_levels_turned_round_rise_from_the_smallest_to_the_schedule_s_own_noisiest(name: str, path: str) -> None:
+    whole = PATHS[path]
+    first = whole.level(whole.t_max)
+    middle = None if whole.num_timesteps == 2 else middle_of(whole)
+    for smallest, steps in ((None, 1), (None, 5), (middle, 3)):
+        if (whole.num_timesteps or 99) <= 2 * steps:
+            with pytest.raises(ValueError, match="up this table has room for"):
+                reversed_levels(whole, whole.num_timesteps or 0, name, smallest=smallest)
+            continue
+        levels = reversed_levels(whole, steps, name, smallest=smallest)
+        assert len(levels) == steps + 1 and legs(levels) == [levels]
+        lowest = smallest or whole.level(whole.t_min)
+        if not lowest.is_data:
+            assert levels[0].log_snr == pytest.approx(lowest.log_snr, rel=1e-7, abs=1e-7)
+        assert not levels[0].is_data
+        if name != "leading":  # which stays below it
+            assert levels[-1].noise_ratio == pytest.approx(first.noise_ratio, rel=1e-12)
+
+
+def test_levels_turned_round_are_those_of_the_run_down() -> None:
+    edm, flow = schedule("edm"), schedule("flow")
+    up = reversed_levels(edm, 9, "karras")
+    assert [level.sigma for level in up] == pytest.approx([level.sigma for level in karras(edm, 10)][-2::-1], rel=1e-12)
+    assert [level.sigma for level in reversed_levels(flow, 4, time, smallest=Level(0.98, 0.02))] == pytest.approx(
+        [0.02, 0.265, 0.51, 0.755, 1.0]
+    )
+    ends = [schedule("linear").t_of(level) for level in reversed_levels(schedule("linear"), 2, "trailing")]
+    assert ends == pytest.approx([0.0, 499.0, 999.0], abs=1e-6)
+
+
+def test_a_run_up_begins_where_there_is_noise_and_room() -> None:
+    with pytest.raises(ValueError, match=r"no noise estimate.*smallest that a run of this schedule visits is .*sigma=0.002"):
+        reversed_levels(schedule("edm"), 5, smallest=Level(1.0, 0.0))
+    with pytest.raises(ValueError, match="10 steps asked for, but from .* up this table has room for 9"):
+        reversed_levels(schedule("linear", num_timesteps=10, beta_end=0.3), 10)
+    with pytest.raises(ValueError, match="did you mean 'karras'"):
+        reversed_levels(schedule("edm"), 5, "kerras")
+    with pytest.raises(ValueError, match="level 1 is .* and level 2 has the same noise"):
+        legs([Level(0.9, 0.1), Level(0.5, 0.5), Level(0.7, 0.7)])
+    with pytest.raises(ValueError, match="at least 2 levels"):
+        legs([Level(0.9, 0.1)])
+    a, b, c = Level(0.9, 0.1), Level(0.5, 0.5), Level(0.1, 0.9)
+    assert legs([b, a, b, c, b]) == [[b, a], [a, b, c], [c, b]]
 
 
 def test_trailing_from_midway_are_the_high_ends_of_the_table_that_is_left() -> None:

@@ -300,6 +300,20 @@ BREAKAGES = (
         ("tableau",),
     ),
     Breakage(
+        "a step up has the moments of a step down",
+        "tableau.py",
+        "    return H * total\n",
+        "    return abs(H) * total\n",
+        ("tableau",),
+    ),
+    Breakage(
+        "tables that are joined look one node too far back",
+        "tableau.py",
+        "{k + shift: w for k, w in node.outputs.items()}",
+        "{k + shift - 1: w for k, w in node.outputs.items()}",
+        ("rising",),
+    ),
+    Breakage(
         "the noise estimate's sign",
         "tableau.py",
         "(self.x - self.level.alpha * self.D) / self.level.sigma",
@@ -384,6 +398,20 @@ BREAKAGES = (
         "low + round(times - i * (times / steps)) - 1 for i",
         "low + round(times - i * (times / steps)) - 2 for i",
         ("spacing",),
+    ),
+    Breakage(
+        "a run up begins one level too high",
+        "spacing.py",
+        "noisy = space(path, steps + 1)[:-2]",
+        "noisy = space(path, steps + 1)[1:-1]",
+        ("spacing",),
+    ),
+    Breakage(
+        "pictures to begin from are not scaled to their level",
+        "sampling.py",
+        "x.add_(start.to(device, dtype), alpha=level.alpha)",
+        "x.add_(start.to(device, dtype))",
+        ("sampling",),
     ),
     Breakage(
         "a run starts with unit noise whatever its level",

@@ -21,8 +21,8 @@ from .levels import Level
 from .loop import Cancelled, Event, Noise, cancellable, iterate, observed, plan, proven_finite, reported
 from .noise import Keyed
 from .solvers import Build, resolve
-from .spacing import SPACINGS, Spacing, check_falling, most_steps
-from .tableau import START, Draw, Tableau
+from .spacing import SPACINGS, Spacing, check_falling, legs, most_steps
+from .tableau import START, Draw, Tableau, joined
 from .tableau import calls as count_calls
 
 if TYPE_CHECKING:
@@ -155,16 +155,26 @@ def design(
     spacing: str | Spacing | None = None,
     levels: Sequence[Level] | None = None,
     strength: float | Level = 1.0,
+    rising: bool = False,
 ) -> Tableau:
-    """The tableau that a run with these arguments follows; they are :func:`sample`'s."""
+    """The tableau that a run with these arguments follows; they are :func:`sample`'s.
+
+    rising: ``levels`` may rise, and may turn: a run from data to noise (:func:`noisepath.spacing.reversed_levels`), or up and
+        down again.  Multistep solvers begin anew where it turns; those that draw noise only fall.  Such a table starts from a
+        state that is known, not from noise, so it is run with :func:`noisepath.loop.run_loop`.
+    """
     from .schedules import begun
 
     build = resolve(solver)
     if levels is not None:
         if steps is not None or calls is not None or spacing is not None or strength != 1.0:
             raise ValueError("levels= says all about the steps: leave out steps=, calls=, spacing= and strength=")
+        if rising:
+            return joined([build(leg) for leg in legs(levels)])
         check_falling(levels)
         return build(levels)
+    if rising:
+        raise ValueError("rising=True is about levels=, which may rise then: say them (see spacing.reversed_levels)")
     if steps is not None and calls is not None:
         raise ValueError("say either steps= or calls=, not both")
     if schedule is None:

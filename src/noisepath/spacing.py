@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SPACINGS", "Spacing", "angle", "asinh", "ays", "beta", "check_falling", "gits", "karras", "kl_optimal", "leading",
-    "log_snr", "most_steps", "polyexponential", "quadratic", "sgm_uniform", "time", "trailing",
+    "legs", "log_snr", "most_steps", "polyexponential", "quadratic", "reversed_levels", "sgm_uniform", "time", "trailing",
 ]  # fmt: skip
 
 Spacing = Callable[["Schedule", int], list[Level]]
@@ -37,6 +37,8 @@ SMALLEST_RATIO = 0.002
 LARGEST_RATIO = 80.0
 # A noisier start than this is as good as pure noise: spread over its whole range, most steps would do nothing.
 PURE_RATIO = 1000.0
+# Two noise ratios that are one, but for rounding.
+ROUNDING = 1e-9
 
 
 def time(schedule: Schedule, steps: int) -> list[Level]:
@@ -199,6 +201,53 @@ def check_falling(levels: Sequence[Level]) -> None:
     for n, (t, s) in enumerate(pairwise(levels)):
         if not t.noise_ratio > s.noise_ratio:
             raise ValueError(f"levels must fall in noise, but level {n} is {t} and level {n + 1} is {s}")
+
+
+def legs(levels: Sequence[Level]) -> list[list[Level]]:
+    """The parts of a run that turns, each falling or rising all the way; the level of a turn ends one and begins the next."""
+    parts: list[list[Level]] = []
+    rose: bool | None = None
+    for n, (t, s) in enumerate(pairwise(levels)):
+        if t.noise_ratio == s.noise_ratio:
+            raise ValueError(f"a step leads to another level, but level {n} is {t} and level {n + 1} has the same noise, {s}")
+        rises = t.noise_ratio < s.noise_ratio
+        if rises is not rose:
+            parts.append([t])
+        parts[-1].append(s)
+        rose = rises
+    if not parts:
+        raise ValueError(f"a run needs at least 2 levels, a start and an end, but got {len(levels)}")
+    return parts
+
+
+def reversed_levels(
+    schedule: Schedule, steps: int, spacing: str | Spacing = "log_snr", *, smallest: Level | None = None
+) -> list[Level]:
+    """``steps + 1`` levels of a run from data to noise: a spacing's own turned round, from the smallest to the first.
+
+    smallest: where the run begins (by its log-SNR); by default the cleanest noisy level that the schedule's runs visit.  It
+        has some noise: at sigma = 0 there is no noise estimate, so no step leads up from there.
+
+    Where the spacing has no level there (trailing ends a whole stretch above it), one step leads from it to the spacing's.
+    """
+    from .schedules.stretch import Stretch, time_at
+
+    space = spacing if callable(spacing) else lookup(SPACINGS, spacing, "spacing")
+    own = _at(schedule, _reach(schedule)[2])
+    if smallest is not None and smallest.is_data:
+        raise ValueError(
+            f"at {smallest} there is no noise estimate, so a run from data to noise can't begin there: begin at a level with "
+            f"a little noise; the smallest that a run of this schedule visits is {own}"
+        )
+    path = Stretch(schedule, schedule.t_max, time_at(schedule, smallest or own, "begin"))
+    last = path.level(path.t_min)
+    most = most_steps(path)
+    if most is not None and isinstance(steps, int) and steps >= most:
+        raise ValueError(f"{steps} steps asked for, but from {last} up this table has room for {most - 1} at most")
+    noisy = space(path, steps)[:-1]
+    if noisy[-1].noise_ratio <= last.noise_ratio * (1.0 + ROUNDING):
+        noisy = space(path, steps + 1)[:-2]
+    return [last, *reversed(noisy)]
 
 
 def most_steps(schedule: Schedule) -> int | None:
