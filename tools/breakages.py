@@ -421,6 +421,13 @@ BREAKAGES = (
         ("sampling",),
     ),
     Breakage(
+        "a batch that did not fit is left out",
+        "batches.py",
+        "                shrunk(-(-(count - first) // fits))\n            continue",
+        "                shrunk(-(-(count - first) // fits))\n            first = rows.stop\n            continue",
+        ("batches",),
+    ),
+    Breakage(
         "a picture's noise depends on its batch",
         "sampling.py",
         "Keyed(seed, numbers[rows], shape[1:])",

@@ -12,9 +12,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
 
 from ._lazy import torch
+from .batches import in_batches
 from .denoiser import Denoise, begin
 from .errors import lookup
 from .levels import Level
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from .schedules import Schedule
 
 __all__ = ["DEFAULTS", "Defaults", "Options", "Trajectory", "design", "sample", "trajectory"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,8 @@ def sample(denoiser: Denoise, shape: Sequence[int], **options: Unpack[Options]) 
         indices: the pictures' numbers i (default 0 .. B-1): ``indices=[7]`` makes picture 7 alone.
         condition: what is asked for, with a row for each picture.
         noise: draws in place of the seed's: ``place -> (B, *)``, a function of the place; ``START`` is the initial one.
-        batch_size: at most so many at a time; the pictures are the same.
+        batch_size: at most so many at a time; the pictures are the same.  A batch that is out of memory is made again in
+            halves (callbacks then see it begin anew), with a warning.
         progress: show a bar that counts calls of the denoiser.
         callback: called with each :class:`~noisepath.loop.Event` (a batch at a time); or several of them.
         cancel: asked after each node; once it says True the run raises :class:`~noisepath.loop.Cancelled`.
@@ -120,8 +124,8 @@ def sample(denoiser: Denoise, shape: Sequence[int], **options: Unpack[Options]) 
     pictures: list[Tensor] = []
     with torch.no_grad():
         try:
-            for run in _runs(denoiser, shape, **options):
-                pictures.append(deque(run, maxlen=1)[0].x)  # the last event; the others are let go
+            for made in _runs(denoiser, shape, _last, **options):
+                pictures.append(made)
         except Cancelled as stop:
             raise Cancelled(stop.event, torch.cat(pictures) if pictures else None) from None
     return torch.cat(pictures)
@@ -129,21 +133,27 @@ def sample(denoiser: Denoise, shape: Sequence[int], **options: Unpack[Options]) 
 
 def trajectory(denoiser: Denoise, shape: Sequence[int], **options: Unpack[Options]) -> Trajectory:
     """The same run with every state and belief kept; arguments and errors as for :func:`sample`."""
-    levels: list[Level] = []
-    states: list[list[Tensor]] = []
-    beliefs: list[list[Tensor | None]] = []
     with torch.no_grad():
-        for run in _runs(denoiser, shape, **options):
-            levels, xs, outputs = [], [], []
-            for _, level, x, output in run:
-                levels.append(level)
-                xs.append(x.clone())
-                outputs.append(None if output is None else output.clone())
-            states.append(xs)
-            beliefs.append(outputs)
-    joined = [torch.cat(batches) for batches in zip(*states, strict=True)]
-    believed = [torch.cat(kept) if (kept := [d for d in b if d is not None]) else None for b in zip(*beliefs, strict=True)]
-    return Trajectory(levels, joined, believed)
+        runs = list(_runs(denoiser, shape, _whole, **options))
+    states = [torch.cat(batches) for batches in zip(*(run.states for run in runs), strict=True)]
+    beliefs = zip(*(run.beliefs for run in runs), strict=True)
+    believed = [torch.cat(kept) if (kept := [d for d in batches if d is not None]) else None for batches in beliefs]
+    return Trajectory(runs[0].levels, states, believed)
+
+
+def _last(run: Iterator[Event]) -> Tensor:
+    """The last state of a run; the others are let go."""
+    return deque(run, maxlen=1)[0].x
+
+
+def _whole(run: Iterator[Event]) -> Trajectory:
+    """Everything of a run."""
+    kept = Trajectory([], [], [])
+    for _, level, x, output in run:
+        kept.levels.append(level)
+        kept.states.append(x.clone())
+        kept.beliefs.append(None if output is None else output.clone())
+    return kept
 
 
 def design(
@@ -215,6 +225,7 @@ def _with_calls(table: Callable[[int], Tableau], calls: int, most: int | None) -
 def _runs(
     denoiser: Denoise,
     shape: Sequence[int],
+    take: Callable[[Iterator[Event]], T],
     *,
     solver: str | Build = DEFAULTS.solver,
     steps: int | None = None,
@@ -234,8 +245,8 @@ def _runs(
     cancel: Callable[[], bool] | None = None,
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
-) -> Iterator[Iterator[Event]]:
-    """One iterator of events for each batch."""
+) -> Iterator[T]:
+    """What ``take`` makes of each batch's events."""
     shape = _check_shape(shape)
     numbers = list(range(shape[0])) if indices is None else list(indices)
     if len(numbers) != shape[0]:
@@ -260,20 +271,28 @@ def _runs(
     operations = plan(tableau)
     device = _device_of(denoiser) if device is None else torch.device(device)
     callbacks = [] if callback is None else [callback] if callable(callback) else list(callback)
-    bar = _bar(progress, count_calls(tableau) * -(-shape[0] // batch_size))
+    asks = count_calls(tableau)
+    bar = _bar(progress, asks * -(-shape[0] // batch_size))
+
+    def batch(rows: slice) -> T:
+        source = Keyed(seed, numbers[rows], shape[1:]) if noise is None else _rows_of(noise, rows, shape)
+        told = condition if condition is None or rows == slice(0, shape[0]) else condition.rows(rows)
+        run = _run(denoiser, tableau, told, device)
+        x = _begin(tableau[0].level, source, None if start is None else start[rows], device, dtype or torch.float32)
+        events = proven_finite(iterate(operations, run, x, source, overwrite=True))
+        if callbacks:
+            events = observed(events, *callbacks)
+        if bar is not None:
+            events = reported(events, bar)
+        return take(events if cancel is None else cancellable(events, cancel))
+
+    def shrunk(left: int) -> None:
+        if bar is not None:  # the calls of the batch that did not fit were made, too
+            bar.total = bar.n + asks * left
+            bar.refresh()
+
     try:
-        for first in range(0, shape[0], batch_size):
-            rows = slice(first, min(first + batch_size, shape[0]))
-            source = Keyed(seed, numbers[rows], shape[1:]) if noise is None else _rows_of(noise, rows, shape)
-            told = condition if condition is None or rows == slice(0, shape[0]) else condition.rows(rows)
-            run = _run(denoiser, tableau, told, device)
-            x = _begin(tableau[0].level, source, None if start is None else start[rows], device, dtype or torch.float32)
-            events = proven_finite(iterate(operations, run, x, source, overwrite=True))
-            if callbacks:
-                events = observed(events, *callbacks)
-            if bar is not None:
-                events = reported(events, bar)
-            yield events if cancel is None else cancellable(events, cancel)
+        yield from in_batches(shape[0], min(batch_size, shape[0]), batch, device, shrunk)
     finally:
         if bar is not None:
             bar.close()
