@@ -242,6 +242,13 @@ BREAKAGES = (
         ("denoiser",),
     ),
     Breakage(
+        "a network in half precision is told the time so, too",
+        "denoiser.py",
+        "dtype=x.dtype if x.dtype.itemsize >= 4 else torch.float32",
+        "dtype=shown.dtype",
+        ("denoiser",),
+    ),
+    Breakage(
         "guidance goes the other way",
         "guidance.py",
         "torch.lerp(untold, told, scale)",
