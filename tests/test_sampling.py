@@ -402,6 +402,25 @@ def test_a_request_that_cannot_be_met_is_refused_before_any_work(options: dict[s
         sample(never, (2, 2), **{"schedule": schedule("flow"), **options})
 
 
+@pytest.mark.parametrize("name", ["linear", "quadratic", "flow", "edm"])
+def test_every_solver_runs_on_a_schedule_s_own_levels_or_says_what_would(name: str) -> None:
+    model = Denoiser(lambda x, t: 0.5 * torch.tanh(x), schedule(name), "v")
+    for solver in SOLVERS:
+        if (name, solver) == ("quadratic", "edm"):  # churn above sigma / alpha = 37, where this table ends
+            with pytest.raises(ValueError, match=r"never shown that much noise.*churn_max of edm"):
+                sample(model, (1, 2), solver=solver, steps=3)
+            continue
+        assert torch.isfinite(sample(model, (1, 2), solver=solver, steps=3)).all(), solver
+
+
+@pytest.mark.parametrize("prediction", ["noise", "velocity"])
+def test_a_network_without_an_answer_at_pure_noise_runs_from_where_the_error_says(prediction: str) -> None:
+    model = Denoiser(lambda x, t: 0.5 * torch.tanh(x), schedule("linear", zero_terminal_snr=True), prediction)
+    with pytest.raises(ValueError, match=r"begin the run where there is some picture \(strength=0.99, .* predicts x0, v"):
+        sample(model, (1, 2), steps=4)
+    assert torch.isfinite(sample(model, (1, 2), steps=4, strength=0.99)).all()
+
+
 @pytest.mark.parametrize("shape", [(), (0, 2), (2, -1), (2.0, 2), (True, 2)])
 def test_a_shape_that_is_none_is_refused(shape: Any) -> None:
     with pytest.raises(ValueError, match="a shape is"):

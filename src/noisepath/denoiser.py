@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from .schedules import Schedule
 
-__all__ = ["Condition", "Denoise", "Denoiser", "Moved", "begin"]
+__all__ = ["Condition", "Denoise", "Denoiser", "Moved", "WrongOutput", "begin"]
 
 
 class Moved(NamedTuple):
@@ -41,6 +41,10 @@ class Moved(NamedTuple):
 
     x: Tensor
     output: Tensor
+
+
+class WrongOutput(ValueError):
+    """A network's answer is no picture for each picture; the loop adds where in the run that was."""
 
 
 class Denoise(Protocol):
@@ -116,10 +120,9 @@ class Denoiser:
         ValueError where the prediction has no limit (noise, score and edm at alpha = 0) or the schedule no such level.
         """
         if level.is_noise and not self._kind.at_pure_noise:
-            can = [name for name, kind in PREDICTIONS.items() if kind.at_pure_noise]
             raise ValueError(
                 f"a network that predicts {self.prediction!r} says nothing about the picture at alpha = 0 (pure noise): "
-                f"start the run at a level with alpha > 0, or use a network that predicts {', '.join(can)}"
+                f"{self._instead()}"
             )
         t = torch.tensor(self.schedule.t_of(level), dtype=torch.float64)
         alpha, sigma = self.schedule.alpha_sigma(t)
@@ -129,13 +132,21 @@ class Denoiser:
         if not all(map(math.isfinite, (c_skip, c_out, c_in, c_noise))):
             raise ValueError(
                 f"a network that predicts {self.prediction!r} on {type(self.schedule).__name__} has no answer at "
-                f"alpha = {level.alpha:g}, sigma = {level.sigma:g}: its factors are not finite there"
+                f"alpha = {level.alpha:g}, sigma = {level.sigma:g}: its factors are not finite there; {self._instead()}"
             )
         return c_skip * scale, c_out, c_in * scale, c_noise
 
+    def _instead(self) -> str:
+        """What can be done where the network has no answer at pure noise."""
+        can = [name for name, kind in PREDICTIONS.items() if kind.at_pure_noise and name != self.prediction]
+        return (
+            "begin the run where there is some picture (strength=0.99, say, or a Level), or use a network that predicts "
+            f"{', '.join(can)}"
+        )
+
     def begin(self, levels: Iterable[Level]) -> Denoise:
         """A run that will ask at ``levels``: their factors are worked out (and refused) before the first call."""
-        table = {level: self.factors(level) for level in levels}
+        table = self._table(list(levels))
         half = _half_of(self.network)
 
         def run(x: Tensor, level: Level, condition: Condition | None = None) -> Tensor:
@@ -145,6 +156,21 @@ class Denoiser:
             return self._ask(x, factors, condition, half)
 
         return run
+
+    def _table(self, levels: list[Level]) -> dict[Level, tuple[float, float, float, float]]:
+        """The factors of a run; where it leads above its own first level, the error says how that comes."""
+        table = {}
+        for level in levels:
+            try:
+                table[level] = self.factors(level)
+            except ValueError as error:
+                if level.noise_ratio <= levels[0].noise_ratio:
+                    raise
+                raise ValueError(
+                    f"{error}; this solver adds noise above the first level of the run, sigma / alpha = "
+                    f"{levels[0].noise_ratio:.6g}: let it add less (churn_max of edm), or begin lower (strength=)"
+                ) from None
+        return table
 
     def __call__(self, x: Tensor, level: Level, condition: Condition | None = None) -> Tensor:
         """The belief about x_0, (B, *), at one level for all pictures."""
@@ -166,7 +192,7 @@ class Denoiser:
         output = self.network(shown, told, **parts)
         if not isinstance(output, torch.Tensor) or output.shape != x.shape:
             got = f"shape {tuple(output.shape)}" if isinstance(output, torch.Tensor) else type(output).__name__
-            raise ValueError(f"the network must give a tensor of its input's shape {tuple(x.shape)}, but gave {got}")
+            raise WrongOutput(f"the network must give a tensor of its input's shape {tuple(x.shape)}, but gave {got}")
         # the network may run in half precision, and may have given its own memory: neither reaches the state
         belief = output.to(x.dtype) * c_out
         return belief if c_skip == 0.0 else belief.add_(x, alpha=c_skip)

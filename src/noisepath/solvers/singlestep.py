@@ -22,7 +22,7 @@ def midpoint(levels: Sequence[Level], *, frame: str = "flow", data_scale: float 
     draft = Draft(levels)
     for _, p, s in draft.steps():
         f = _frame_for(frame, data_scale, p.level, s)
-        if f is None:
+        if f is None or s.is_data:
             draft.add(s, first_order(p, s))
             continue
         u = f.level((f.place(p.level) + f.place(s)) / 2.0)
