@@ -60,7 +60,7 @@ def midpoint(D: Belief, sigmas: Sequence[float], x: Tensor, z: Noise, frame: str
     slope = slope_of(frame, D)
     for t, s in zip(sigmas, sigmas[1:], strict=False):
         y, u, h = x / scale(t), place(t), place(s) - place(t)
-        x = scale(s) * (y + h * slope(y + h / 2 * slope(y, u), u + h / 2))
+        x = D(x, t) if s == 0 else scale(s) * (y + h * slope(y + h / 2 * slope(y, u), u + h / 2))
     return x
 
 

@@ -427,9 +427,8 @@ def test_the_denoiser_is_asked_as_often_as_the_table_says(name: str, to_data: bo
     steps, each = len(levels) - 1, _calls_of(name)
     start = {"pndm": 9, "plms": 1}.get(name, 0)
     repeated = 2 * 4 if name == "restart" else 0  # from 2.2 to 0.06: four steps again
-    # nothing is looked at inside the step to data but by the midpoint rule
-    # (and a corrector never after the last step)
-    inside = (to_data and "midpoint" not in name) or "again" in name
+    # nothing is looked at inside the step to data, and a corrector never after the last step
+    inside = to_data or "again" in name
     assert len(asked) == each * steps - (each - 1) * inside + start + repeated
 
 

@@ -146,7 +146,7 @@ class Denoiser:
 
     def begin(self, levels: Iterable[Level]) -> Denoise:
         """A run that will ask at ``levels``: their factors are worked out (and refused) before the first call."""
-        table = self._table(list(levels))
+        table = {level: self.factors(level) for level in levels}
         half = _half_of(self.network)
 
         def run(x: Tensor, level: Level, condition: Condition | None = None) -> Tensor:
@@ -156,21 +156,6 @@ class Denoiser:
             return self._ask(x, factors, condition, half)
 
         return run
-
-    def _table(self, levels: list[Level]) -> dict[Level, tuple[float, float, float, float]]:
-        """The factors of a run; where it leads above its own first level, the error says how that comes."""
-        table = {}
-        for level in levels:
-            try:
-                table[level] = self.factors(level)
-            except ValueError as error:
-                if level.noise_ratio <= levels[0].noise_ratio:
-                    raise
-                raise ValueError(
-                    f"{error}; this solver adds noise above the first level of the run, sigma / alpha = "
-                    f"{levels[0].noise_ratio:.6g}: let it add less (churn_max of edm), or begin lower (strength=)"
-                ) from None
-        return table
 
     def __call__(self, x: Tensor, level: Level, condition: Condition | None = None) -> Tensor:
         """The belief about x_0, (B, *), at one level for all pictures."""

@@ -307,7 +307,17 @@ def _begin(level: Level, source: Noise, start: Tensor | None, device: torch.devi
 def _run(
     denoiser: Denoise, tableau: Tableau, condition: Condition | None, device: torch.device
 ) -> Callable[[Tensor, Level], Any]:
-    begun = begin(denoiser, [node.level for node in tableau if node.evaluate])
+    asked = [node.level for node in tableau if node.evaluate]
+    try:
+        begun = begin(denoiser, asked)
+    except ValueError as error:
+        first = tableau[0].level.noise_ratio
+        if all(level.noise_ratio <= first for level in asked):
+            raise
+        raise ValueError(
+            f"{error}; this solver adds noise above the run's first level, where it is {first:.6g}: let it add less (churn_max "
+            f"of edm), or begin lower (strength=)"
+        ) from None
     if condition is None:
         return begun
     there = condition.to(device) if hasattr(condition, "to") else condition

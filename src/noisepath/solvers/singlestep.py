@@ -18,7 +18,10 @@ __all__ = ["dpm_solver", "dpmpp_2s", "dpmpp_3s", "kdpm2", "midpoint", "res", "rk
 
 
 def midpoint(levels: Sequence[Level], *, frame: str = "flow", data_scale: float = 1.0) -> Tableau:
-    """The explicit midpoint rule in the frame "noise", "flow" or "trig": the slope at half the step; 2 calls a step."""
+    """The explicit midpoint rule in the frame "noise", "flow" or "trig": the slope at half the step; 2 calls a step.
+
+    The step to data is DDIM's: its middle would lie below the smallest noise that a table has.
+    """
     draft = Draft(levels)
     for _, p, s in draft.steps():
         f = _frame_for(frame, data_scale, p.level, s)
