@@ -199,6 +199,7 @@ def test_what_can_not_be_done_is_said_in_one_line_before_any_work(
         (["--steps", "3", "--calls", "3"], "either steps"),
         (["--batch-size", "0"], "batch_size"),
         (["--guidance", "nan"], "finite"),
+        (["--precision", "bf61"], "did you mean 'bf16'"),
     ],
 )
 def test_samples_that_can_not_be_made_are_refused(
@@ -318,6 +319,14 @@ def test_seed_classes_and_guidance_matter_and_the_batch_size_does_not(run: Path,
     assert np.abs(usual - made("--classes", "dark", "light")).max() == 0  # all classes in turn
     for other in (["--seed", "1"], ["--classes", "light"], ["--guidance", "5"], ["--solver", "ddpm"], ["--steps", "5"]):
         assert np.abs(usual - made(*other)).max() > 1
+
+
+def test_in_half_precision_the_pictures_are_nearly_the_same(run: Path, tmp_path: Path) -> None:
+    words = [str(run), "--n", "4", "--steps", "3"]
+    usual, half = _sampled(words, tmp_path / "a").astype(int), _sampled([*words, "--precision", "bf16"], tmp_path / "b")
+    off = np.abs(half.astype(int) - usual)
+    assert off.max() > 0 and off.mean() < 4  # of 255: a bfloat16 number is right to 0.4 %
+    assert Image.open(tmp_path / "b" / "00000.png").text["precision"] == "bf16"
 
 
 def test_each_file_says_how_it_was_made(run: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from noisepath.cli import data, demo, evaluate, solvers, train, tune
 from noisepath.cli.options import Command, Data, Demo, Evaluate, Sample, Schedule, Solvers, Train, Tune
 from noisepath.conditions import Condition
 from noisepath.data.decode import picture_size, read_picture
-from noisepath.errors import unknown
+from noisepath.errors import lookup, unknown
 from noisepath.guidance import classifier_free
 from noisepath.sampling import DEFAULTS, sample
 from noisepath.training.checkpoint import load
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from noisepath.denoiser import Denoiser
 
 __all__ = ["run"]
+
+PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def run(command: Command) -> None:
@@ -58,8 +60,11 @@ def fastest_device() -> str:
 def _sample(command: Sample) -> None:
     if command.n < 1:
         raise ValueError(f"n is the number of pictures, 1 or more, but is {command.n}")
+    precision = lookup(PRECISIONS, command.precision, "precision")
     device = command.device or fastest_device()
     denoiser = load(command.run, device)
+    assert isinstance(denoiser.network, torch.nn.Module)
+    denoiser.network.to(precision)
     labels = labels_for(denoiser, command.classes, command.n)
     solver, spacing = _solver_for(command)
     pictures = sample(
@@ -97,7 +102,7 @@ def _solver_for(command: Sample) -> tuple[str | Tuned, str | None]:
 
 def _about(command: Sample, denoiser: Denoiser, labels: Tensor | None, how: dict[str, object]) -> list[dict[str, object]]:
     """For each picture, what is written into its file: how to make it again."""
-    told = ("run", "seed", "steps", "calls", "guidance")
+    told = ("run", "seed", "steps", "calls", "guidance", "precision")
     shared: dict[str, object] = {"software": f"noisepath {noisepath.__version__}", **how}
     shared |= {name: value for name in told if (value := getattr(command, name)) is not None}
     if labels is None:

@@ -118,6 +118,8 @@ class Sample:
     """Picture i is a function of (seed, i) alone."""
     batch_size: int | None = None
     """Pictures made at once; changes nothing but memory and speed."""
+    precision: str = "float32"
+    """What the network computes in: float32; bf16 (bfloat16) or float16 take half the memory.  All else stays float32."""
     out: Path = Path("samples")
     """Folder for the pictures; the page with all of them is grid.png in it."""
     device: str | None = None
