@@ -181,6 +181,7 @@ def compare(
     guided = {float(scale): classifier_free(denoiser, scale) for scale in guidance}
     runs = list(_planned(_contenders(solvers, spacings), source, counts, within=steps is None))
     most = max(run.calls for run in runs)
+    room = min(most_steps(source) or sys.maxsize, max(MOST_REFERENCE_CALLS, 4 * most))
     batches = -(-n // (batch_size or n))
     with _Bar(progress, batches * len(guided) * sum(run.calls for run in runs)) as bar:
 
@@ -191,10 +192,14 @@ def compare(
             )  # fmt: skip
             return made.cpu()
 
+        def solved(denoiser: Denoise, calls: int) -> Tensor:
+            bar.expect(batches * calls)
+            return pictures(denoiser, partial(exponential_adams, order=4), log_snr(source, calls))
+
         references, entries = [], []
         for scale, model in guided.items():
-            truth, found = _reference(partial(pictures, model), source, most, tolerance, lambda calls: bar.expect(batches * calls))
-            references.append(replace(found, guidance=scale, pictures=truth[:keep].clone()))
+            truth, found = _reference(partial(solved, model), max(REFERENCE_CALLS, 2 * most), room, tolerance, scale)
+            references.append(replace(found, pictures=truth[:keep].clone()))
             for run in runs:
                 made = pictures(model, run.build, run.levels)
                 rmse, median = (None, None) if run.stochastic else _distances(made, truth)
@@ -206,27 +211,18 @@ def compare(
 
 # --- the truth -------------------------------------------------------------------------------------------------------
 
-_Draw = Callable[[Build, "Sequence[Level]"], "Tensor"]
-"""Pictures (n, *) of a solver on levels."""
-
 
 def _reference(
-    pictures: _Draw, schedule: Schedule, calls: int, tolerance: float, expect: Callable[[int], None]
+    solved: Callable[[int], Tensor], first: int, room: int, tolerance: float, scale: float
 ) -> tuple[Tensor, Reference]:
-    """The flow's pictures (n, *), and how they were found; ``calls``: the most that any solver here makes."""
-
-    def solved(calls: int) -> Tensor:
-        expect(calls)
-        return pictures(partial(exponential_adams, order=4), log_snr(schedule, calls))
-
-    room = min(most_steps(schedule) or sys.maxsize, max(MOST_REFERENCE_CALLS, 4 * calls))
-    made = min(max(REFERENCE_CALLS, 2 * calls), room)
+    """The flow's pictures (n, *), and how they were found: ``solved(calls)``, from ``first`` to at most ``room`` calls."""
+    made = min(first, room)
     truth, moved = solved(made), None
     while made < room and (moved is None or moved >= tolerance):
         made = min(2 * made, room)
         finer = solved(made)
         moved, truth = _distances(truth, finer)[0], finer
-    return truth, Reference(1.0, made, moved, tolerance)
+    return truth, Reference(scale, made, moved, tolerance)
 
 
 def _distances(made: Tensor, truth: Tensor) -> tuple[float, float]:
@@ -297,11 +293,7 @@ def _steps_within(label: str, build: Build, spacing: str, schedule: Schedule, ca
 
     if cost(1) > calls:
         raise ValueError(f"one step of {label} alone takes {cost(1)} calls, but {calls} are asked for")
-    most = most_steps(schedule)
-    low, high = 1, 2  # `low` steps fit
-    while (most is None or high <= most) and cost(high) <= calls:
-        low, high = high, 2 * high
-    high = high if most is None else min(high, most + 1)
+    low, high = 1, min(calls, most_steps(schedule) or calls) + 1  # `low` steps fit; each step makes a call at least
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if cost(middle) <= calls else (low, middle)
