@@ -1,7 +1,7 @@
 """Frechet distance against calls of the network: noisepath's default beside diffusers' five most used schedulers.
 
     python benchmarks/frechet_calls.py --run runs/digits [--n 1000] [--calls 4 5 6 8 10 15 20 50] [--features auto]
-                                       [--beside unipc@karras ...] [--tuned RUN/tuned] [--out FILE.png]
+                                       [--beside unipc@karras ...] [--tuned RUN] [--out FILE.png]
 
 All samplers ask the same trained network and begin with the same noise; the classes are the real pictures' in proportion.
 noisepath samples with its defaults and ``calls=``.  diffusers' schedulers are as shipped (DDIM clips the belief to [-1, 1]),
@@ -9,8 +9,8 @@ but for the betas where the network was trained on a table; one trained on anoth
 log-SNR.  A scheduler is given the noise that the network's belief leaves: (x - alpha D) / sigma.  "DPM++ Karras" is
 diffusers' DPMSolverMultistep with the one option that most people set; it stands beside, outside the verdict.
 
-``--tuned`` is a folder (or one file) of JSON like {"solver": "dpmpp_2m", "levels": [[alpha, sigma], ...]}: a solver with levels
-of its own, for the number of calls that it makes; RUN/tuned is looked into unless told.
+Samplers that were tuned to the run (``noisepath tune``) stand beside too, each at the calls it was tuned for; ``--tuned`` names
+another run whose samplers are taken.
 
 Features are those of ``noisepath evaluate``: pixels, and the run's own classifier where it has classes (that of
 RUN/evaluation, or one trained here); the verdict is taken in the last.  The reference is the held-out pictures, or all where
@@ -49,11 +49,10 @@ from noisepath.evaluation.space import Space  # noqa: E402
 from noisepath.evaluation.standards import Real, Standard, gather, standard  # noqa: E402
 from noisepath.files import write_whole  # noqa: E402
 from noisepath.noise import Keyed  # noqa: E402
-from noisepath.sampling import design  # noqa: E402
 from noisepath.schedules import Schedule  # noqa: E402
 from noisepath.tableau import START  # noqa: E402
-from noisepath.tableau import calls as count_calls  # noqa: E402
 from noisepath.training import read_run  # noqa: E402
+from noisepath.tuned import load_tuned, tuned_of_run  # noqa: E402
 
 CALLS = (4, 5, 6, 8, 10, 15, 20, 50)
 RESAMPLES = 100
@@ -95,7 +94,7 @@ Sampler = Callable[[Asked, int], Tensor | None]
 def ours(asked: Asked, **options: Any) -> Tensor:
     return sample(
         asked.denoiser, asked.shape, seed=asked.seed, condition=asked.condition(), batch_size=asked.batch_size,
-        schedule=asked.schedule if "levels" not in options else None, **options,
+        schedule=asked.schedule, **options,
     )  # fmt: skip
 
 
@@ -114,15 +113,10 @@ def named(name: str) -> Sampler:
     return made
 
 
-def tuned(place: Path) -> Sampler | None:
-    """Samplers with levels of their own, by the calls that each makes; None if there are none."""
-    files = sorted(place.glob("*.json")) if place.is_dir() else [place] if place.is_file() else []
-    known: dict[int, dict[str, Any]] = {}
-    for file in files:
-        told = json.loads(file.read_text(encoding="utf-8"))
-        run = {"solver": told["solver"], "levels": [Level(*pair) for pair in told["levels"]]}
-        known[count_calls(design(**run))] = run
-    return (lambda asked, calls: ours(asked, **known[calls]) if calls in known else None) if known else None
+def tuned(run: Path) -> Sampler | None:
+    """The samplers that were tuned to a run, by the calls that each makes; None if there are none."""
+    known = {calls: load_tuned(path) for calls, path in tuned_of_run(run).items()}
+    return (lambda asked, calls: ours(asked, solver=known[calls]) if calls in known else None) if known else None
 
 
 def of_diffusers(name: str) -> Sampler:
@@ -297,7 +291,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--features", choices=["auto", "pixels"], default="auto")
     parser.add_argument("--guidance", type=float, default=1.0)
     parser.add_argument("--beside", nargs="*", default=[], metavar="SOLVER[@SPACING]")
-    parser.add_argument("--tuned", type=Path, help="RUN/tuned if not given")
+    parser.add_argument("--tuned", type=Path, metavar="RUN", help="whose tuned samplers; the run's own if not given")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch-size", type=int, default=250)
     parser.add_argument("--device", default="cpu")
@@ -318,7 +312,7 @@ def main() -> None:
         args.device, args.batch_size,
     )  # fmt: skip
     samplers: dict[str, Sampler] = {OURS: lambda asked, calls: ours(asked, calls=calls)}
-    if (own := tuned(args.tuned or args.run / "tuned")) is not None:
+    if (own := tuned(args.tuned or args.run)) is not None:
         samplers[TUNED] = own
     samplers |= {name: named(name) for name in args.beside}
     samplers |= {name: of_diffusers(name) for name in THEIRS}
@@ -340,9 +334,10 @@ def main() -> None:
     print(f"\n{title}; drawn in {out}")
     five = [name for name in THEIRS if name != OPTION]
     for name, others in ((TUNED, five), (OURS, [OPTION]), (OURS, five)):
-        if name in samplers and all((name, count) in cells for count in calls):
-            places = standing(cells, calls, name, others)
-            each = ", ".join(f"{count}: {place}" for count, place in zip(calls, places, strict=True))
+        own_calls = [count for count in calls if (name, count) in cells]
+        if own_calls:
+            places = standing(cells, own_calls, name, others)
+            each = ", ".join(f"{count}: {place}" for count, place in zip(own_calls, places, strict=True))
             against = OPTION if others == [OPTION] else "diffusers' five"
             print(f"{name} against {against}: {each}")
     good = len(calls) - places.count("worse")

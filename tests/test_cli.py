@@ -350,6 +350,7 @@ def test_solvers_are_compared_as_the_function_does_with_figure_and_json(
         (["--classes", "lihgt"], "did you mean 'light'"),
         (["--n", "0"], "1 or more"),
         (["--out", "c.jpg"], "ends in .png"),
+        (["--solvers", "tuned", "ddim"], "no tuned samplers yet"),
     ],
 )
 def test_comparisons_that_can_not_be_made_are_refused(

@@ -25,6 +25,7 @@ from noisepath.schedules import schedule
 from noisepath.solvers import SOLVERS, ddim
 from noisepath.spacing import log_snr
 from noisepath.tableau import START, calls
+from noisepath.tuned import Tuned, fingerprint
 
 N = 16
 GAUSSIAN = Gaussian([0.5, -0.3], [[0.3, 0.1], [0.1, 0.06]])
@@ -148,6 +149,21 @@ def test_a_solver_may_say_its_own_spacing_and_has_every_other() -> None:
     labelled = compared(GAUSSIAN, "edm", {"mine": "dpmpp_2m@time", "own": ddim}, spacings=["karras"], calls=[6])
     assert [entry.name for entry in labelled.entries] == ["mine@time", "own@karras"]
     assert [entry.rmse for entry in labelled.entries] == [entry.rmse for entry in made.entries[:2]]
+
+
+def test_tuned_samplers_are_compared_at_the_calls_they_were_tuned_for() -> None:
+    levels = log_snr(schedule("edm"), 6)
+    own = Tuned(SOLVERS["dpmpp_2m"].build(levels), fingerprint(schedule("edm")))
+    made = compared(GAUSSIAN, "edm", ["dpmpp_2m"], tuned=[own], calls=[4, 6], tolerance=1.0)
+    assert [(entry.name, entry.calls) for entry in made.entries] == [
+        ("dpmpp_2m@log_snr", 4), ("dpmpp_2m@log_snr", 6), ("tuned@own", 6)
+    ]  # fmt: skip
+    assert made.entries[2].rmse == made.entries[1].rmse
+    assert compared(GAUSSIAN, "edm", [], tuned=[own], calls=[6], tolerance=1.0).entries == made.entries[2:]
+    with pytest.raises(ValueError, match="tuned for 6 calls, but 4, 8 are asked for"):
+        compared(GAUSSIAN, "edm", ["ddim"], tuned=[own], calls=[8, 4])
+    with pytest.raises(ValueError, match="tuned on EDM"):
+        compared(GAUSSIAN, "flow", ["ddim"], tuned=[own], calls=[6])
 
 
 def test_each_guidance_scale_has_a_reference_of_its_own() -> None:

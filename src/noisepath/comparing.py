@@ -31,6 +31,7 @@ from .solvers import Build, exponential_adams, find, resolve
 from .spacing import SPACINGS, log_snr, most_steps
 from .tableau import calls as count_calls
 from .tableau import draws
+from .tuned import Tuned
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,12 +40,14 @@ if TYPE_CHECKING:
     from .levels import Level
     from .schedules import Schedule
 
-__all__ = ["Comparison", "Entry", "Reference", "compare"]
+__all__ = ["TUNED", "Comparison", "Entry", "Reference", "compare"]
 
 REFERENCE_CALLS, MOST_REFERENCE_CALLS = 64, 1024
 TOLERANCE = 0.002
 """A quarter of the step between two of 256 grey values, which is 2/255."""
 CALLS = (5, 10, 20)
+TUNED = "tuned"
+"""What tuned samplers are called here; their spacing is their own."""
 _FORMAT = "noisepath comparison 1"
 
 
@@ -139,6 +142,7 @@ def compare(
     calls: Sequence[int] | None = None,
     steps: Sequence[int] | None = None,
     spacings: Sequence[str] = (DEFAULTS.spacing,),
+    tuned: Sequence[Tuned] = (),
     guidance: Sequence[float] = (1.0,),
     condition: Condition | None = None,
     n: int = 64,
@@ -160,6 +164,7 @@ def compare(
         calls: the most that a run may ask the denoiser (default 5, 10, 20): each makes as many steps as fit; or
         steps: the numbers of steps.
         spacings: names of ``SPACINGS``.
+        tuned: samplers tuned to the model, each compared where the calls asked for (or steps) are its own.
         guidance: classifier-free guidance scales (1 is none); each has a reference of its own.
         condition: what is asked for, with a row for each of the n pictures.
         n: how many pictures.
@@ -179,16 +184,19 @@ def compare(
         raise ValueError("this denoiser has no schedule to take levels from: say schedule=")
     _check(n, keep, tolerance, guidance)
     guided = {float(scale): classifier_free(denoiser, scale) for scale in guidance}
-    runs = list(_planned(_contenders(solvers, spacings), source, counts, within=steps is None))
+    runs = [
+        *_planned(_contenders(solvers, spacings) if solvers or not tuned else [], source, counts, within=steps is None),
+        *_tuned(tuned, source, counts),
+    ]
     most = max(run.calls for run in runs)
     room = min(most_steps(source) or sys.maxsize, max(MOST_REFERENCE_CALLS, 4 * most))
     batches = -(-n // (batch_size or n))
     with _Bar(progress, batches * len(guided) * sum(run.calls for run in runs)) as bar:
 
-        def pictures(denoiser: Denoise, build: Build, levels: Sequence[Level]) -> Tensor:
+        def pictures(denoiser: Denoise, solver: Build | Tuned, levels: Sequence[Level] | None) -> Tensor:
             made = sample(
-                denoiser, (n, *size), solver=build, levels=levels, condition=condition, seed=seed, batch_size=batch_size,
-                dtype=dtype, callback=bar.count,
+                denoiser, (n, *size), solver=solver, levels=levels, schedule=source, condition=condition, seed=seed,
+                batch_size=batch_size, dtype=dtype, callback=bar.count,
             )  # fmt: skip
             return made.cpu()
 
@@ -201,7 +209,7 @@ def compare(
             truth, found = _reference(partial(solved, model), max(REFERENCE_CALLS, 2 * most), room, tolerance, scale)
             references.append(replace(found, pictures=truth[:keep].clone()))
             for run in runs:
-                made = pictures(model, run.build, run.levels)
+                made = pictures(model, run.sampler, run.levels)
                 rmse, median = (None, None) if run.stochastic else _distances(made, truth)
                 entries.append(
                     Entry(run.solver, run.spacing, scale, run.steps, run.calls, rmse, median, made[:keep].clone())
@@ -243,8 +251,8 @@ class _Contender(NamedTuple):
 class _Run(NamedTuple):
     solver: str
     spacing: str
-    build: Build
-    levels: list[Level]
+    sampler: Build | Tuned
+    levels: list[Level] | None
     steps: int
     calls: int
     stochastic: bool
@@ -283,6 +291,19 @@ def _planned(contenders: Sequence[_Contender], schedule: Schedule, counts: Seque
             levels = SPACINGS[spacing](schedule, steps)
             table = build(levels)
             yield _Run(label, spacing, build, levels, steps, count_calls(table), bool(draws(table)))
+
+
+def _tuned(tuned: Sequence[Tuned], schedule: Schedule, counts: Sequence[int]) -> Iterator[_Run]:
+    """The tuned samplers for these counts; there must be one at least."""
+    known = {sampler.calls: sampler for sampler in tuned}
+    for sampler in tuned:
+        sampler.check(schedule)
+    if known and not known.keys() & set(counts):
+        there, asked = (", ".join(map(str, sorted(numbers))) for numbers in (known, counts))
+        raise ValueError(f"samplers were tuned for {there} calls, but {asked} are asked for")
+    for count in counts:
+        if count in known:
+            yield _Run(TUNED, "own", known[count], None, count, count, False)
 
 
 def _steps_within(label: str, build: Build, spacing: str, schedule: Schedule, calls: int) -> int:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from noisepath import plots
 from noisepath.cli.labels import labels_for
-from noisepath.comparing import Comparison, compare
+from noisepath.comparing import TUNED, Comparison, compare
 from noisepath.conditions import Condition
 from noisepath.files import write_whole
 from noisepath.training.checkpoint import load
+from noisepath.tuned import Tuned, load_tuned, tuned_of_run
 
 if TYPE_CHECKING:
     from noisepath.cli.options import Compare
@@ -28,7 +29,8 @@ def run(command: Compare, device: str) -> None:
     labels = labels_for(denoiser, command.classes, command.n)
     made = compare(
         denoiser,
-        command.solvers,
+        [name for name in command.solvers if name != TUNED],
+        tuned=_tuned(command.run) if TUNED in command.solvers else (),
         calls=command.calls or None,
         steps=command.steps or None,
         spacings=command.spacing,
@@ -46,6 +48,14 @@ def run(command: Compare, device: str) -> None:
     plots.comparison_figure(made, command.out)
     print(table(made))
     print(f"\ndrawn in {command.out}, the figures are in {beside}")
+
+
+def _tuned(run: Path) -> list[Tuned]:
+    """The samplers that were tuned to a run."""
+    found = [load_tuned(path) for path in tuned_of_run(run).values()]
+    if not found:
+        raise ValueError(f"{str(run)!r} has no tuned samplers yet: noisepath tune {run} makes them")
+    return found
 
 
 def _beside(out: Path) -> Path:

@@ -140,7 +140,8 @@ class Compare:
     run: Annotated[Positional[Path], arg(metavar="RUN")]
     """The run's folder, as train made it."""
     solvers: tuple[str, ...] = (DEFAULTS.solver, "unipc", "ddim")
-    """Solvers by name (noisepath solvers lists them), with the levels of --spacing, or with their own: dpmpp_2m@karras."""
+    """Solvers by name (noisepath solvers lists them), with the levels of --spacing, or with their own: dpmpp_2m@karras.
+    The word tuned stands for the samplers that were tuned to this run (noisepath tune)."""
     spacing: tuple[str, ...] = (DEFAULTS.spacing,)
     """Which noise levels the runs visit, by name (noisepath.SPACINGS); each solver is run with every one."""
     calls: tuple[int, ...] = ()
