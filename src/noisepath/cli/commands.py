@@ -9,11 +9,12 @@ import torch
 
 import noisepath
 from noisepath import plots
-from noisepath.cli import data, demo, evaluate, solvers, train, tune
-from noisepath.cli.options import Command, Data, Demo, Evaluate, Sample, Schedule, Solvers, Train, Tune
+from noisepath.cli import compare, data, demo, evaluate, solvers, train, tune
+from noisepath.cli.labels import labels_for
+from noisepath.cli.options import Command, Compare, Data, Demo, Evaluate, Sample, Schedule, Solvers, Train, Tune
 from noisepath.conditions import Condition
 from noisepath.data.decode import picture_size, read_picture
-from noisepath.errors import lookup, unknown
+from noisepath.errors import lookup
 from noisepath.guidance import classifier_free
 from noisepath.sampling import DEFAULTS, sample
 from noisepath.training.checkpoint import load
@@ -38,6 +39,8 @@ def run(command: Command) -> None:
             train.run(command, command.device or fastest_device())
         case Sample():
             _sample(command)
+        case Compare():
+            compare.run(command, command.device or fastest_device())
         case Schedule():
             _schedule(command)
         case Solvers():
@@ -109,20 +112,6 @@ def _about(command: Sample, denoiser: Denoiser, labels: Tensor | None, how: dict
         return [{**shared, "index": i} for i in range(command.n)]
     names = denoiser.info["class_names"]
     return [{**shared, "index": i, "class": names[label]} for i, label in enumerate(labels.tolist())]
-
-
-def labels_for(denoiser: Denoiser, classes: tuple[str, ...], n: int) -> Tensor | None:
-    """The classes asked for, in turn, as labels (n,); all of the model's if none are; None of a model without classes."""
-    known: tuple[str, ...] = tuple(denoiser.info["class_names"])
-    if not known:
-        if classes:
-            raise ValueError("this model was trained without classes, so none can be asked for")
-        return None
-    for name in classes:
-        if name not in known:
-            raise unknown("class", name, known)
-    wanted = [known.index(name) for name in classes] or list(range(len(known)))
-    return torch.tensor([wanted[i % len(wanted)] for i in range(n)])
 
 
 def _schedule(command: Schedule) -> None:
