@@ -15,7 +15,8 @@ another run whose samplers are taken.
 Features are those of ``noisepath evaluate``: pixels, and the run's own classifier where it has classes (that of
 RUN/evaluation, or one trained here); the verdict is taken in the last.  The reference is the held-out pictures, or all where
 there are none.  Intervals are bootstrap's.  "Equal" means that the 95 % interval of the difference from the best of theirs
-reaches 0, both sets redrawn with the same reference.
+reaches 0; for it both sets are redrawn together, picture by picture, since picture i begins with the same noise in both: so it
+finds differences that are far smaller than either interval.
 """
 
 from __future__ import annotations
