@@ -18,7 +18,7 @@ from PIL import Image
 
 import noisepath
 from noisepath.cli import main
-from noisepath.cli.options import COMMANDS, Sample, Train, parse
+from noisepath.cli.options import COMMANDS, Compare, Sample, Train, parse
 from noisepath.data import DataConfig
 from noisepath.sampling import DEFAULTS
 from noisepath.training import RunConfig, TrainConfig
@@ -99,7 +99,9 @@ def test_python_dash_m_is_the_command() -> None:
 
 def test_options_without_a_word_are_the_library_s_defaults() -> None:
     assert parse(["train", "--data", "x", "--out", "y"]) == Train(Path("y"), pictures=DataConfig("x"), recipe=TrainConfig())
-    assert parse(["sample", "x"]) == Sample(run=Path("x"), solver=DEFAULTS.solver, spacing=DEFAULTS.spacing)
+    assert parse(["sample", "x"]) == Sample(run=Path("x"))
+    compared = parse(["compare", "x"])
+    assert isinstance(compared, Compare) and (compared.solvers[0], compared.spacing) == (DEFAULTS.solver, (DEFAULTS.spacing,))
 
 
 def test_every_training_setting_can_be_said() -> None:

@@ -26,7 +26,7 @@ from .denoiser import Denoise
 from .errors import lookup, unknown
 from .guidance import classifier_free
 from .loop import Event
-from .sampling import DEFAULTS, sample
+from .sampling import DEFAULTS, sample, steps_within
 from .solvers import Build, exponential_adams, find, resolve
 from .spacing import SPACINGS, log_snr, most_steps
 from .tableau import calls as count_calls
@@ -286,7 +286,7 @@ def _contenders(solvers: Sequence[str] | Mapping[str, str | Build], spacings: Se
 def _planned(contenders: Sequence[_Contender], schedule: Schedule, counts: Sequence[int], *, within: bool) -> Iterator[_Run]:
     """Every run that is to be made; ``within``: the counts are calls, and each makes as many steps as fit."""
     for label, build, spacing in contenders:
-        numbers = [_steps_within(label, build, spacing, schedule, count) for count in counts] if within else counts
+        numbers = [steps_within(schedule, n, solver=build, spacing=spacing) for n in counts] if within else counts
         for steps in dict.fromkeys(numbers):
             levels = SPACINGS[spacing](schedule, steps)
             table = build(levels)
@@ -304,21 +304,6 @@ def _tuned(tuned: Sequence[Tuned], schedule: Schedule, counts: Sequence[int]) ->
     for count in counts:
         if count in known:
             yield _Run(TUNED, "own", known[count], None, count, count, False)
-
-
-def _steps_within(label: str, build: Build, spacing: str, schedule: Schedule, calls: int) -> int:
-    """The most steps that ask the denoiser at most so often; more steps never make fewer calls."""
-
-    def cost(steps: int) -> int:
-        return count_calls(build(SPACINGS[spacing](schedule, steps)))
-
-    if cost(1) > calls:
-        raise ValueError(f"one step of {label} alone takes {cost(1)} calls, but {calls} are asked for")
-    low, high = 1, min(calls, most_steps(schedule) or calls) + 1  # `low` steps fit; each step makes a call at least
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if cost(middle) <= calls else (low, middle)
-    return low
 
 
 def _counts(calls: Sequence[int] | None, steps: Sequence[int] | None) -> Sequence[int]:
