@@ -88,6 +88,29 @@ def test_weights_for_equal_steps_are_found_on_alternating_ones() -> None:
         check_solver(solver.build, order=2)
 
 
+def test_a_frame_that_must_be_left_out_of_much_noise_is_found_on_long_steps() -> None:
+    """The same method with its correction turned round there is of the same order, and worse than DDIM."""
+
+    def turned(levels: Sequence[Level]) -> Tableau:
+        draft = Draft(levels)
+        for _, p, s in draft.steps():
+            r = ratio(p.level, s)
+            q = draft.add(s, (s.sigma / p.level.sigma) * p.x + (s.alpha * (1.0 - r)) * p.D)
+            if not s.is_data:
+                sign = -1.0 if r < 0.1 else 1.0
+                draft.add(s, q.x + (0.5 * sign * s.alpha * (1.0 - r)) * (q.D - p.D))
+        return draft.finish()
+
+    with pytest.raises(AssertionError, match="long steps: from sigma / alpha = 80 to 2 it errs") as found:
+        check_solver(turned, order=2)
+    assert "order:" not in str(found.value).replace("measured order:", "")
+
+
+def test_draws_that_are_not_said_are_named() -> None:
+    with pytest.raises(AssertionError, match="draws: it draws noise, but is said to be stochastic=False"):
+        check_solver(SOLVERS["ddpm"].build, order=0, noise_tolerance=1.0)
+
+
 def test_an_order_of_its_own_that_is_not_there_is_named() -> None:
     """Order 3 of Adams, of which the run's own start hides everything above 2."""
     with pytest.raises(AssertionError, match=r"from 2 exact start values, where 4 is stated"):

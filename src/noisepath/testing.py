@@ -15,6 +15,7 @@ from .analysis import PROBLEMS, Problem, gaussian_law, gaussian_problem, measure
 from .levels import Level
 from .loop import run_loop
 from .scalings import SCALINGS
+from .solvers import ddim
 from .tableau import Draw, Tableau, check, draws
 
 if TYPE_CHECKING:
@@ -58,13 +59,15 @@ def check_solver(
     """Hold a solver, ``levels -> tableau``, to the laws.
 
     1. its table can be run, ends at the last level, and has finite weights, from pure noise to data and for 1 to 20 steps; and
-       it asks about no more noise than the first level has, nor about less than the last one before data;
+       it asks about no more noise than the first level has, nor about less than the last one before data, and draws where it
+       says so;
     2. at the same log-SNRs it makes the same samples on every path (1e-9);
     3. at a start with alpha = 1e-12 it does what it does at alpha = 0;
     4. with a belief that never changes the noise keeps its variance, and what is left at the end is the belief;
     5. on Gaussian data of three variances and a mixture its error falls with the stated order: on an even grid, on one whose
        steps grow and shrink, and on one whose steps are long and short in turn (weak order, on the Gaussians, where it draws
-       noise); and with its own order from exact start values.
+       noise); and with its own order from exact start values;
+    6. on a few long steps out of much noise it is no worse than DDIM (one of order 2 or more that draws nothing).
 
     Args:
         build: the solver; options by ``functools.partial``.
@@ -82,11 +85,12 @@ def check_solver(
     orders: dict[str, float] = {}
     laws = {
         "table": _runs(build),
-        "range": _asks_within(build),
+        "range": _asks_within(build, stochastic),
         "frame invariance": _frames(build),
         "ends": _near_noise(build),
         "constant belief": _constant_belief(build, noise_tolerance, holds_belief),
         "order": _orders(build, order, stochastic, any_grid, steps, tolerance, orders) if order else iter(()),
+        "long steps": _long_steps(build) if order > 1 and not stochastic else iter(()),
         "own order": _own_order(build, own_order, looks_back, tolerance, orders) if own_order else iter(()),
     }
     broken = [line for name, lines in laws.items() for line in _told(name, lines)]
@@ -135,9 +139,12 @@ def _runs(build: Build) -> Iterator[str]:
             yield f"table of {steps} steps: noise is added in the step to data, or the result is not finite"
 
 
-def _asks_within(build: Build) -> Iterator[str]:
+def _asks_within(build: Build, stochastic: bool) -> Iterator[str]:
     levels = [at("preserving", ratio) for ratio in (*RATIOS, 0.0)]
-    asked = [node.level.noise_ratio for node in build(levels) if node.evaluate]
+    table = build(levels)
+    if bool(draws(table)) != stochastic:
+        yield f"draws: it draws {'noise' if draws(table) else 'nothing'}, but is said to be stochastic={stochastic}"
+    asked = [node.level.noise_ratio for node in table if node.evaluate]
     most, least = RATIOS[0] * (1.0 + 1e-9), RATIOS[-1] * (1.0 - 1e-9)
     for ratio in asked:
         if not least <= ratio <= most:
@@ -164,6 +171,20 @@ def _near_noise(build: Build) -> Iterator[str]:
     worst = float((_result(build(near), near) - _result(build(exact), exact)).abs().max())
     if not worst < 0.1:
         yield f"ends: a start at alpha = 1e-12 ends {worst:.1g} away from one at alpha = 0"
+
+
+def _long_steps(build: Build) -> Iterator[str]:
+    known = PROBLEMS["mixture"]()
+    for ratios in ((80.0, 2.0, 1.0), (200.0, 5.0, 2.0, 1.0), (1e3, 3.0, 1.5)):
+        levels = [at("preserving", ratio) for ratio in ratios]
+        start = torch.linspace(-2.0, 2.0, 41, dtype=torch.float64) * math.hypot(levels[0].alpha, levels[0].sigma)
+        right = known.flow(start, levels[0], levels[-1])
+        own, first = (
+            float((run_loop(table, known.denoise, start) - right).abs().max()) for table in (build(levels), ddim(levels))
+        )
+        if not own < 1.1 * first:
+            step = f"from sigma / alpha = {ratios[0]:g} to {ratios[1]:g}"
+            yield f"long steps: {step} it errs {own / first:.2f} times as much as DDIM"
 
 
 def _constant_belief(build: Build, noise_tolerance: float, holds_belief: bool) -> Iterator[str]:
