@@ -13,7 +13,7 @@ from PIL import Image
 from noisepath.cli import main
 
 DOCS = Path(__file__).parents[1] / "docs"
-GUIDES = ("data.md", "training.md", "evaluation.md", "solvers.md")
+GUIDES = ("data.md", "training.md", "evaluation.md", "solvers.md", "tuning.md")
 # The same commands for seconds: a small network, few steps, few samples.
 SMALL = "--steps 4 --channels 8 --blocks 1 --attention --batch-size 8 --no-progress --device cpu"
 SHORTER = {"steps=300, save_every=100": "steps=3, channels=(8,), attention=()", "--minutes 3": "", "n=200": "n=12"}
@@ -39,6 +39,8 @@ def _said(line: str) -> list[str]:
             words[words.index("--n") + 1] = "12"
         else:
             words += ["--n", "12"]
+    if words[1] == "tune":
+        words += ["--starts", "8", "--no-progress"]
     if words[1] == "compare":  # no time for a reference that has converged
         words += ["--n", "4", "--tolerance", "9", "--no-progress"]
     return words[1:]
