@@ -56,7 +56,7 @@ BREAKAGES = (
         "x.add_(outputs[k])",
         ("loop", "solvers"),
     ),
-    Breakage("Karras' levels with another exponent", "spacing.py", "RHO = 7.0", "RHO = 6.0", ("spacing",)),
+    Breakage("Karras' levels with another exponent", "spacing.py", "rho: float = 7.0", "rho: float = 6.0", ("spacing",)),
     Breakage(
         "trailing is one timestep late",
         "spacing.py",
@@ -76,6 +76,13 @@ BREAKAGES = (
         "sampling.py",
         "Keyed(seed, numbers[rows], shape[1:])",
         "Keyed(seed, numbers[: rows.stop - rows.start], shape[1:])",
+        ("sampling",),
+    ),
+    Breakage(
+        "the largest run within some calls makes one too few",
+        "sampling.py",
+        "calls + 1, most_steps(schedule))",
+        "calls, most_steps(schedule))",
         ("sampling",),
     ),
 )
