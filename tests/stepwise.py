@@ -62,7 +62,7 @@ def midpoint(D: Belief, sigmas: Sequence[float], x: Tensor, z: Noise, frame: str
         if s == 0.0:
             return D(x, t)
         y, u, h = x / scale(t), place(t), place(s) - place(t)
-        x = scale(s) * (y + h * slope(y + h / 2 * slope(y, u), u + h / 2))
+        x = D(x, t) if s == 0 else scale(s) * (y + h * slope(y + h / 2 * slope(y, u), u + h / 2))
     return x
 
 

@@ -18,7 +18,7 @@ from PIL import Image
 
 import noisepath
 from noisepath.cli import main
-from noisepath.cli.options import COMMANDS, Sample, Train, parse
+from noisepath.cli.options import COMMANDS, Compare, Sample, Train, parse
 from noisepath.data import DataConfig
 from noisepath.sampling import DEFAULTS
 from noisepath.training import RunConfig, TrainConfig
@@ -99,7 +99,9 @@ def test_python_dash_m_is_the_command() -> None:
 
 def test_options_without_a_word_are_the_library_s_defaults() -> None:
     assert parse(["train", "--data", "x", "--out", "y"]) == Train(Path("y"), pictures=DataConfig("x"), recipe=TrainConfig())
-    assert parse(["sample", "x"]) == Sample(run=Path("x"), solver=DEFAULTS.solver, spacing=DEFAULTS.spacing)
+    assert parse(["sample", "x"]) == Sample(run=Path("x"))
+    compared = parse(["compare", "x"])
+    assert isinstance(compared, Compare) and (compared.solvers[0], compared.spacing) == (DEFAULTS.solver, (DEFAULTS.spacing,))
 
 
 def test_every_training_setting_can_be_said() -> None:
@@ -171,6 +173,7 @@ def test_every_option_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "--config", "NOWHERE"], "no configuration file"),
         (["sample", "NOWHERE"], "no run folder"),
         (["sample", "EMPTY"], "holds no model"),
+        (["compare", "NOWHERE"], "no run folder"),
         (["schedule", "flwo", "--out", "OUT/s.png"], "did you mean 'flow'"),
         (["schedule", "--picture", "NOWHERE", "--out", "OUT/s.png"], "no picture"),
         (["demo", "--out", "OUT", "--samples", "3"], "samples must be from 20"),
@@ -199,6 +202,7 @@ def test_what_can_not_be_done_is_said_in_one_line_before_any_work(
         (["--steps", "3", "--calls", "3"], "either steps"),
         (["--batch-size", "0"], "batch_size"),
         (["--guidance", "nan"], "finite"),
+        (["--precision", "bf61"], "did you mean 'bf16'"),
     ],
 )
 def test_samples_that_can_not_be_made_are_refused(
@@ -318,6 +322,53 @@ def test_seed_classes_and_guidance_matter_and_the_batch_size_does_not(run: Path,
     assert np.abs(usual - made("--classes", "dark", "light")).max() == 0  # all classes in turn
     for other in (["--seed", "1"], ["--classes", "light"], ["--guidance", "5"], ["--solver", "ddpm"], ["--steps", "5"]):
         assert np.abs(usual - made(*other)).max() > 1
+
+
+def test_in_half_precision_the_pictures_are_nearly_the_same(run: Path, tmp_path: Path) -> None:
+    words = [str(run), "--n", "4", "--steps", "3"]
+    usual, half = _sampled(words, tmp_path / "a").astype(int), _sampled([*words, "--precision", "bf16"], tmp_path / "b")
+    off = np.abs(half.astype(int) - usual)
+    assert off.max() > 0 and off.mean() < 4  # of 255: a bfloat16 number is right to 0.4 %
+    assert Image.open(tmp_path / "b" / "00000.png").text["precision"] == "bf16"
+
+
+def test_solvers_are_compared_as_the_function_does_with_figure_and_json(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "deep" / "c.png"
+    words = "--solvers ddim heun@karras ddpm --steps 2 4 --guidance 1 2 --classes light --n 3 --seed 5 --tolerance 0.5"
+    capsys.readouterr()
+    assert main(["compare", str(run), *shlex.split(words), "--out", str(out), "--device", "cpu", "--no-progress"]) == 0
+    told = capsys.readouterr().out
+    made = noisepath.compare(
+        noisepath.load(run), ["ddim", "heun@karras", "ddpm"], steps=[2, 4], guidance=[1.0, 2.0], n=3, seed=5, tolerance=0.5,
+        condition=noisepath.Condition(label=torch.tensor([1, 1, 1])),
+    )  # fmt: skip
+    assert noisepath.comparing.Comparison.from_dict(json.loads(out.with_suffix(".json").read_text())) == made
+    assert Image.open(out).size[0] > 500
+    rows = [line.split() for line in told.splitlines()[1:13]]
+    assert rows[5] == ["ddpm", "log_snr", "1", "4", "4", "-", "-"]
+    assert rows[3] == ["heun", "karras", "1", "4", "7", f"{made.entries[3].rmse:.4f}", f"{made.entries[3].median:.4f}"]
+    assert "the reference with guidance 2: 128 calls, half as many are 0." in told and "- draws noise" in told
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--solvers", "huen"], "did you mean 'heun'"),
+        (["--solvers", "heun@karas"], "did you mean 'karras'"),
+        (["--calls", "3", "--steps", "3"], "either steps or calls"),
+        (["--classes", "lihgt"], "did you mean 'light'"),
+        (["--n", "0"], "1 or more"),
+        (["--out", "c.jpg"], "ends in .png"),
+        (["--solvers", "tuned", "ddim"], "no tuned samplers yet"),
+    ],
+)
+def test_comparisons_that_can_not_be_made_are_refused(
+    args: list[str], message: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert message in _refused(["compare", str(run), "--out", str(tmp_path / "c.png"), *args], capsys)
+    assert not list(tmp_path.iterdir())
 
 
 def test_each_file_says_how_it_was_made(run: Path, tmp_path: Path) -> None:

@@ -4,7 +4,10 @@ The network here is the ideal one of its kind, written from the definition of wh
 with the exact belief of a Gaussian mixture inside.
 """
 
+import copy
+import itertools
 import math
+import warnings
 from collections.abc import Callable
 
 import pytest
@@ -13,8 +16,12 @@ from torch import Tensor
 
 from noisepath.denoiser import Condition, Denoiser, Moved, begin
 from noisepath.exact import Mixture
+from noisepath.foreign import Wrapped
+from noisepath.guidance import classifier_free
 from noisepath.levels import Level
+from noisepath.nn import UNet, UNetConfig
 from noisepath.predictions import PREDICTIONS
+from noisepath.sampling import trajectory
 from noisepath.scalings import SCALINGS
 from noisepath.schedules import EDM, SCHEDULES, Flow, Schedule, Shifted, VPCosine
 
@@ -210,3 +217,71 @@ def test_each_run_of_a_denoiser_with_a_memory_starts_afresh() -> None:
     one, two = begin(Counting()), begin(Counting())
     x, level = torch.ones(1), Level(1.0, 1.0)
     assert [float(one(x, level)), float(one(x, level)), float(two(x, level))] == [1.0, 2.0, 1.0]  # type: ignore[arg-type]
+
+
+# Half precision -----------------------------------------------------------------------------------------------------------
+
+
+class Listener(torch.nn.Module):
+    """Writes down what it is asked, and answers in its own precision."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.count = torch.nn.Parameter(torch.zeros(1, dtype=torch.int64), requires_grad=False)  # no precision of its own
+        self.gain = torch.nn.Parameter(torch.full((1,), 0.5, dtype=dtype))
+        self.heard: list[dict[str, Tensor]] = []
+
+    def forward(self, x: Tensor, t: Tensor, **condition: Tensor) -> Tensor:
+        self.heard.append({"x": x, "t": t, **condition})
+        return x * self.gain
+
+
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
+def test_a_network_in_half_precision_is_asked_so_and_nothing_else_is(half: torch.dtype) -> None:
+    network, path = Listener(half), SCHEDULES["linear"]()
+    wrapped = Wrapped(network, names={"text": "words"})
+    told = Condition(label=torch.tensor([1, 2]), text=torch.full((2, 3), 1 / 3))
+    for model, name in ((Denoiser(network, path), "text"), (Denoiser(wrapped, path), "words")):
+        level = path.level(999.0)
+        x = torch.randn(2, 4, generator=torch.Generator().manual_seed(0))
+        for run in (model, begin(model, [level])):
+            belief = run(x, level, told)
+            heard = network.heard[-1]
+            assert heard["x"].dtype == half == heard[name].dtype and torch.equal(heard["x"], x.to(half))
+            assert heard["t"].dtype == torch.float32 and float(heard["t"][0]) == 999.0  # 1,000 in bfloat16
+            assert heard["label"].dtype == torch.int64
+            # the factors, of 100 and more here, meet float32 numbers
+            exact = (x - level.sigma * (x.to(half) * 0.5).float()) / level.alpha
+            torch.testing.assert_close(belief, exact, rtol=1e-5, atol=1e-5)
+    assert not torch.equal(x, x.to(half).float())
+
+
+def test_a_u_net_in_bfloat16_makes_the_pictures_of_the_one_in_float32() -> None:
+    torch.manual_seed(0)
+    config = UNetConfig(in_channels=1, out_channels=1, channels=(16, 32), blocks=1, attention=(1,), classes=3)
+    fine = UNet(config).eval().requires_grad_(False)
+    for parameter in fine.parameters():  # at the start it says 0
+        parameter.add_(0.05 * torch.randn(parameter.shape))
+    coarse = copy.deepcopy(fine).to(torch.bfloat16)
+    labels = Condition(label=torch.tensor([0, 1, 2, 3]))
+    for path, prediction in ((SCHEDULES["linear"](), "v"), (Flow(), "velocity"), (EDM(), "edm")):
+        made = []
+        for network in (fine, coarse):
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                model = classifier_free(Denoiser(network, path, prediction, null=Condition(label=torch.tensor([3]))), 1.5)
+                run = trajectory(model, (4, 1, 8, 8), condition=labels, steps=5)
+            assert all(state.dtype == torch.float32 for state in run.states)
+            made.append(run.pictures)
+        off = (made[1] - made[0]).square().mean().sqrt() / made[0].square().mean().sqrt()
+        assert 1e-5 < off < 2e-2  # a bfloat16 number is right to 0.4 %
+
+
+def test_at_whole_times_of_a_table_a_network_in_bfloat16_knows_which_it_is() -> None:
+    torch.manual_seed(0)
+    network = UNet(UNetConfig(in_channels=1, out_channels=1, channels=(8,), blocks=1, attention=())).to(torch.bfloat16)
+    x = torch.randn(1, 1, 4, 4, dtype=torch.bfloat16)
+    with torch.no_grad():
+        e = [network._embed(x, torch.tensor([t]), None) for t in (997.0, 998.0, 999.0, 1000.0)]
+    assert all(vector.dtype == torch.bfloat16 for vector in e)
+    assert all(not torch.equal(a, b) for a, b in itertools.pairwise(e))

@@ -15,10 +15,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import loop_memory
-from noisepath.denoiser import Moved
+from noisepath.denoiser import Denoiser, Moved
+from noisepath.guidance import clip
 from noisepath.levels import Level
 from noisepath.loop import Cancelled, Event, cancellable, iterate, observed, proven_finite, reported, run_loop
 from noisepath.noise import Keyed
+from noisepath.sampling import sample
+from noisepath.schedules import schedule
 from noisepath.solvers import SOLVERS, ddim, ddpm, exponential_adams, heun
 from noisepath.tableau import Draft, Draw, Node, Tableau, draws, z
 from noisepath.testing import at
@@ -260,6 +263,14 @@ def test_a_wrong_shape_is_refused_at_once_with_the_place(answer: object, says: s
     with pytest.raises(ValueError, match=says):
         run_loop(ddim(LEVELS), run, normal(0, 2, 3))
     assert asked == 3
+
+
+def test_a_network_that_answers_in_another_shape_is_named_with_its_place_too() -> None:
+    path = schedule("flow")
+    model = Denoiser(lambda x, t: x[:, :1] if t[0] < 0.6 else x, path, "velocity")
+    for run in (model, clip(model)):
+        with pytest.raises(ValueError, match=r"input's shape .*gave shape \(2, 1\): at call 3 of 4 \(node 2, alpha=0.5"):
+            sample(run, (2, 3), solver="ddim", spacing="time", steps=4)
 
 
 def test_a_draw_of_another_shape_is_refused() -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 import robustness
 from noisepath import spacing
+from noisepath.analysis import gaussian_law
 from noisepath.conditions import Condition
 from noisepath.denoiser import Denoiser, Moved
 from noisepath.exact import Gaussian, Mixture
@@ -21,8 +22,8 @@ from noisepath.levels import Level
 from noisepath.loop import Cancelled, Event, run_loop
 from noisepath.noise import Keyed
 from noisepath.sampling import DEFAULTS, Options, Trajectory, _runs, design, sample, steps_within, trajectory
-from noisepath.schedules import SCHEDULES, schedule
-from noisepath.solvers import SOLVERS, ddim, dpmpp_2m
+from noisepath.schedules import SCHEDULES, begun, schedule
+from noisepath.solvers import SOLVERS, ddim, dpmpp_2m, edm
 from noisepath.tableau import START, Draw, calls
 
 MIXTURE = Mixture([0.5, 0.5], [[0.8, -0.5], [-0.7, 0.2]], [0.1, 0.2])
@@ -100,6 +101,61 @@ def test_the_defaults_come_near_the_data_they_are_asked_for() -> None:
     torch.testing.assert_close(x.mean(0), data.means[0], rtol=0, atol=4 * (0.5 / 4000) ** 0.5)
     covariance = torch.tensor([[0.5, 0.2], [0.2, 0.3]], dtype=torch.float64)
     torch.testing.assert_close(x.T.cov(), covariance, rtol=0.05 + 4 * (2 / 4000) ** 0.5, atol=0.02)
+
+
+# Begun midway ---------------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_strength_one_is_the_plain_run_to_the_bit_and_less_begins_where_it_says(name: str) -> None:
+    path, pictures = schedule(name), MIXTURE.sample(3, seed=2).float()
+    model = MIXTURE.denoiser(path)
+    for space in spacing.SPACINGS:
+        assert design(path, spacing=space, steps=4, strength=1.0) == design(path, spacing=space, steps=4)
+        table = design(path, spacing=space, steps=4, strength=0.3, solver="ddim")
+        assert len(table) == 5 and table[0].level == spacing.SPACINGS[space](begun(path, 0.3), 4)[0]
+    plain = sample(model, (3, 2), steps=4)
+    assert torch.equal(sample(model, (3, 2), steps=4, strength=1), plain)
+    run = trajectory(model, (3, 2), steps=4, strength=0.3, start=pictures, seed=5)
+    assert len(run.levels) == 5 and run.levels[0] == path.level(begun(path, 0.3).t_max)
+    z = Keyed(5, range(3), (2,))(START)
+    there = run.levels[0].alpha * pictures.double() + run.levels[0].sigma * z.double()
+    torch.testing.assert_close(run.states[0].double(), there, rtol=0, atol=1e-6 * (1 + run.levels[0].sigma))
+    assert len(design(path, calls=3, strength=0.3)) == 4
+
+
+@pytest.mark.parametrize("where", [0.4, Level(0.6, 0.9)])
+@pytest.mark.parametrize("name", ["linear", "flow", "edm"])
+def test_pictures_that_are_noised_to_a_level_have_its_law_and_the_run_brings_the_data_back(name: str, where: Any) -> None:
+    """Of Gaussian data: the law of a state at any level is known, and from it the exact law of what the solver makes."""
+    path, m, v = schedule(name), 0.6, 0.3
+    table = design(path, solver="heun", steps=60, strength=where)
+    first = table[0].level
+    noised = first.alpha * m, first.alpha**2 * v + first.sigma**2
+    mean, variance = gaussian_law(table, m, v, *noised)
+    assert float(mean) == pytest.approx(m, abs=2e-3) and float(variance) == pytest.approx(v, rel=2e-2)
+    # and sample() makes that start, of 4,000 pictures: 5 standard errors
+    data = Gaussian([m], [[v]])
+    options: dict[str, Any] = {"solver": "heun", "steps": 60, "strength": where, "dtype": torch.float64}
+    run = trajectory(data.denoiser(path), (4000, 1), start=data.sample(4000, seed=1), **options)
+    for state, law in ((run.states[0], noised), (run.pictures, (float(mean), float(variance)))):
+        assert float(state.mean()) == pytest.approx(law[0], abs=5 * (law[1] / 4000) ** 0.5)
+        assert float(state.var()) == pytest.approx(law[1], rel=5 * (2 / 4000) ** 0.5)
+
+
+def test_a_run_begun_from_pictures_keeps_each_picture_to_its_row() -> None:
+    pictures = MIXTURE.sample(5, seed=3)
+    options: dict[str, Any] = {**DOUBLE, "strength": 0.5, "solver": "ddpm"}
+    whole = sample(FLOW, (5, 2), start=pictures, **options)
+    close = partial(torch.testing.assert_close, rtol=0, atol=1e-12)
+    close(sample(FLOW, (5, 2), start=pictures, batch_size=2, **options), whole)
+    close(sample(FLOW, (2, 2), start=pictures[[4, 1]], indices=[4, 1], **options), whole[[4, 1]])
+    before = pictures.clone()
+    draws = {START: torch.zeros(5, 2, dtype=torch.float64), **{Draw(n, 0): torch.zeros(5, 2) for n in range(6)}}
+    still = trajectory(FLOW, (5, 2), start=pictures, noise=draws.__getitem__, **options)
+    close(still.states[0], 0.5 * pictures)
+    assert torch.equal(pictures, before) and not draws[START].any()
+    # at pure noise nothing is left of the pictures, to the bit
+    assert torch.equal(sample(FLOW, (5, 2), start=pictures, steps=3), sample(FLOW, (5, 2), steps=3))
 
 
 # What is asked --------------------------------------------------------------------------------------------------------------
@@ -358,6 +414,14 @@ def never(x: Tensor, level: Level, condition: Condition | None = None) -> Tensor
         ({"condition": Condition(label=torch.zeros(3))}, "condition has 3 rows for 2 pictures"),
         ({"batch_size": 0}, "batch_size must be 1 or more"),
         ({"schedule": None}, "no schedule"),
+        ({"strength": 0.0}, "above 0 and at most 1"),
+        ({"strength": float("nan")}, "above 0 and at most 1, or a Level, but got nan"),
+        ({"strength": 0.5, "levels": [Level(0.0, 1.0), Level(1.0, 0.0)]}, r"leave out .* strength="),
+        ({"strength": 0.3, "schedule": schedule("linear", num_timesteps=10), "steps": 4}, "from t = 2 down has room for 3"),
+        ({"start": torch.zeros(3, 2)}, r"floats of shape \(2, 2\), but is float32 of shape \(3, 2\)"),
+        ({"start": torch.zeros(2, 2, dtype=torch.int64)}, "floats of shape .* but is int64"),
+        ({"start": torch.tensor([[0.0, 0.0], [0.0, float("nan")]])}, "NaN or infinity, first in picture 1"),
+        ({"spacing": lambda path, steps: [Level(0.5, 0.5), Level(0.5, 0.6)]}, "must fall in noise"),
         ({"noise": lambda place: torch.zeros(1, 2)}, r"has shape \(1, 2\), but \(2, 2\) is sampled"),
         ({"schedule": schedule("linear", num_timesteps=10, beta_end=0.3)}, "20 steps asked for, but this table of 10"),
     ],
@@ -365,6 +429,26 @@ def never(x: Tensor, level: Level, condition: Condition | None = None) -> Tensor
 def test_a_request_that_cannot_be_met_is_refused_before_any_work(options: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         sample(never, (2, 2), **{"schedule": schedule("flow"), **options})
+
+
+@pytest.mark.parametrize("name", ["linear", "quadratic", "flow", "edm"])
+def test_every_solver_runs_on_a_schedule_s_own_levels_or_says_what_would(name: str) -> None:
+    model = Denoiser(lambda x, t: 0.5 * torch.tanh(x), schedule(name), "v")
+    for solver in SOLVERS:
+        if (name, solver) == ("quadratic", "edm"):  # churn above sigma / alpha = 37, where this table ends
+            with pytest.raises(ValueError, match=r"never shown that much noise.*adds noise above .*churn_max of edm"):
+                sample(model, (1, 2), solver=solver, steps=3)
+            assert torch.isfinite(sample(model, (1, 2), solver=partial(edm, churn_max=30.0), steps=3)).all()
+            continue
+        assert torch.isfinite(sample(model, (1, 2), solver=solver, steps=3)).all(), solver
+
+
+@pytest.mark.parametrize("prediction", ["noise", "velocity"])
+def test_a_network_without_an_answer_at_pure_noise_runs_from_where_the_error_says(prediction: str) -> None:
+    model = Denoiser(lambda x, t: 0.5 * torch.tanh(x), schedule("linear", zero_terminal_snr=True), prediction)
+    with pytest.raises(ValueError, match=r"begin the run where there is some picture \(strength=0.99, .* predicts x0, v"):
+        sample(model, (1, 2), steps=4)
+    assert torch.isfinite(sample(model, (1, 2), steps=4, strength=0.99)).all()
 
 
 @pytest.mark.parametrize("shape", [(), (0, 2), (2, -1), (2.0, 2), (True, 2)])

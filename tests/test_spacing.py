@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from noisepath.levels import Level
-from noisepath.schedules import SCHEDULES, Schedule, Shifted, Table, cut, schedule
+from noisepath.schedules import SCHEDULES, Schedule, Shifted, Stretch, Table, begun, cut, schedule
 from noisepath.spacing import (
     AYS,
     GITS,
@@ -27,10 +27,12 @@ from noisepath.spacing import (
     karras,
     kl_optimal,
     leading,
+    legs,
     log_snr,
     most_steps,
     polyexponential,
     quadratic,
+    reversed_levels,
     sgm_uniform,
     time,
     trailing,
@@ -90,6 +92,133 @@ def test_levels_lie_in_the_frame_of_the_path(name: str, path: str) -> None:
     for level in SPACINGS[name](PATHS[path], min(possible(PATHS[path])[-1], 20)):
         own = PATHS[path].level_at(level.log_snr) if not level.is_noise else PATHS[path].level(PATHS[path].t_max)
         assert (level.alpha, level.sigma) == pytest.approx((own.alpha, own.sigma), rel=1e-9, abs=1e-12)
+
+
+# A run that begins midway ------------------------------------------------------------------------------------------------
+
+
+def middle_of(path: Schedule) -> Level:
+    """A level in the middle of the time axis; of a table between two entries, of another scale than the path's own."""
+    t = path.t_min + 0.43 * (path.t_max - path.t_min)
+    if path.num_timesteps is not None:
+        first = int(path.level(0.0).is_data)
+        t = 0.0 if path.num_timesteps == 2 else first + math.floor(0.4 * (path.t_max - first)) + 0.3
+    own = path.level(t)
+    return Level(0.8 * own.alpha, 0.8 * own.sigma)
+
+
+@every_path
+@every_spacing
+def test_a_run_that_begins_midway_begins_at_the_level_that_was_named(name: str, path: str) -> None:
+    whole, space = PATHS[path], SPACINGS[name]
+    for strength in (0.05, 0.6, middle_of(whole)):
+        view = begun(whole, strength)
+        named = whole.level(view.t_max)
+        if isinstance(strength, Level):
+            assert named.log_snr == pytest.approx(strength.log_snr, rel=1e-7, abs=1e-7)
+        most = most_steps(view)
+        for steps in (1, 5, 20) if most is None else {min(n, most) for n in (1, 5, 20)}:
+            levels = space(view, steps)
+            assert len(levels) == steps + 1
+            check_falling(levels)
+            assert levels[-1] == Level(1.0, 0.0)
+            if name != "leading" or steps == most:  # which starts lower by definition
+                assert (levels[0].alpha, levels[0].sigma) == pytest.approx((named.alpha, named.sigma), rel=1e-14)
+            latest, earliest = whole.t_of(levels[0]), whole.t_of(levels[-2])
+            assert whole.t_min - 1e-9 <= earliest <= latest <= view.t_max + 1e-9 * whole.t_max
+        if most is not None:
+            with pytest.raises(ValueError, match=f"{most + 1} steps asked for, .* has room for {most}"):
+                space(view, most + 1)
+
+
+@every_path
+def test_strength_is_a_share_of_the_schedule_s_own_time(path: str) -> None:
+    whole = PATHS[path]
+    assert begun(whole, 1.0) is whole and begun(whole, 1) is whole
+    assert begun(whole, whole.level(whole.t_max)).t_max == whole.t_max
+    times = [begun(whole, share / 64).t_max for share in range(1, 65)]
+    assert times == sorted(times) and times[-1] == whole.t_max
+    if whole.num_timesteps is None:
+        middle = begun(whole, 0.5).t_max
+        assert middle == pytest.approx((whole.t_min + whole.t_max) / 2, rel=1e-12)
+        return
+    room = [most_steps(begun(whole, share / 64)) for share in range(1, 65)]
+    full = most_steps(whole)
+    assert full is not None and room == [max(round(full * share / 64), 1) for share in range(1, 65)]
+
+
+@every_path
+@every_spacing
+def test_levels_turned_round_rise_from_the_smallest_to_the_schedule_s_own_noisiest(name: str, path: str) -> None:
+    whole = PATHS[path]
+    first = whole.level(whole.t_max)
+    middle = None if whole.num_timesteps == 2 else middle_of(whole)
+    for smallest, steps in ((None, 1), (None, 5), (middle, 3)):
+        if (whole.num_timesteps or 99) <= 2 * steps:
+            with pytest.raises(ValueError, match="up this table has room for"):
+                reversed_levels(whole, whole.num_timesteps or 0, name, smallest=smallest)
+            continue
+        levels = reversed_levels(whole, steps, name, smallest=smallest)
+        assert len(levels) == steps + 1 and legs(levels) == [levels]
+        lowest = smallest or whole.level(whole.t_min)
+        if not lowest.is_data:
+            assert levels[0].log_snr == pytest.approx(lowest.log_snr, rel=1e-7, abs=1e-7)
+        assert not levels[0].is_data
+        if name != "leading":  # which stays below it
+            assert levels[-1].noise_ratio == pytest.approx(first.noise_ratio, rel=1e-12)
+
+
+def test_levels_turned_round_are_those_of_the_run_down() -> None:
+    edm, flow = schedule("edm"), schedule("flow")
+    up = reversed_levels(edm, 9, "karras")
+    assert [level.sigma for level in up] == pytest.approx([level.sigma for level in karras(edm, 10)][-2::-1], rel=1e-12)
+    assert [level.sigma for level in reversed_levels(flow, 4, time, smallest=Level(0.98, 0.02))] == pytest.approx(
+        [0.02, 0.265, 0.51, 0.755, 1.0]
+    )
+    ends = [schedule("linear").t_of(level) for level in reversed_levels(schedule("linear"), 2, "trailing")]
+    assert ends == pytest.approx([0.0, 499.0, 999.0], abs=1e-6)
+
+
+def test_a_run_up_begins_where_there_is_noise_and_room() -> None:
+    with pytest.raises(ValueError, match=r"no noise estimate.*smallest that a run of this schedule visits is .*sigma=0.002"):
+        reversed_levels(schedule("edm"), 5, smallest=Level(1.0, 0.0))
+    with pytest.raises(ValueError, match="10 steps asked for, but from .* up this table has room for 9"):
+        reversed_levels(schedule("linear", num_timesteps=10, beta_end=0.3), 10)
+    with pytest.raises(ValueError, match="did you mean 'karras'"):
+        reversed_levels(schedule("edm"), 5, "kerras")
+    with pytest.raises(ValueError, match="level 1 is .* and level 2 has the same noise"):
+        legs([Level(0.9, 0.1), Level(0.5, 0.5), Level(0.7, 0.7)])
+    with pytest.raises(ValueError, match="at least 2 levels"):
+        legs([Level(0.9, 0.1)])
+    a, b, c = Level(0.9, 0.1), Level(0.5, 0.5), Level(0.1, 0.9)
+    assert legs([b, a, b, c, b]) == [[b, a], [a, b, c], [c, b]]
+
+
+def test_trailing_from_midway_are_the_high_ends_of_the_table_that_is_left() -> None:
+    path = schedule("linear")
+    assert [path.t_of(level) for level in trailing(begun(path, 0.6), 3)[:-1]] == pytest.approx([599.0, 399.0, 199.0])
+    assert [path.t_of(level) for level in leading(begun(path, 0.6), 3)[:-1]] == pytest.approx([400.0, 200.0, 0.0], abs=1e-6)
+    between = path.level(599.4)
+    assert [path.t_of(level) for level in trailing(begun(path, between), 3)[:-1]] == pytest.approx([599.4, 400.0, 199.0])
+    assert [level.sigma for level in time(begun(schedule("flow"), 0.6), 3)] == pytest.approx([0.6, 0.4, 0.2, 0.0])
+
+
+@pytest.mark.parametrize("strength", [0.0, -0.2, 1.5, math.nan, math.inf, True, "0.5", None])
+def test_a_strength_that_is_no_share_is_refused(strength: object) -> None:
+    with pytest.raises(ValueError, match="above 0 and at most 1, or a Level, but got"):
+        begun(schedule("flow"), strength)  # type: ignore[arg-type]
+
+
+def test_a_level_that_no_run_passes_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"can't begin at Level\(alpha=1.0, sigma=0.0\), which is data"):
+        begun(schedule("edm"), Level(1.0, 0.0))
+    for level in (Level(1.0, 0.001), Level(1.0, 90.0)):
+        with pytest.raises(ValueError, match="runs of EDM go from .*sigma=80.0.* to .*sigma=0.002"):
+            begun(schedule("edm"), level)
+    with pytest.raises(ValueError, match="never shown that much noise"):
+        begun(schedule("linear"), Level(0.0, 1.0))
+    with pytest.raises(ValueError, match="from t = 1 at most to 0 at least, but got 2 to 0"):
+        Stretch(schedule("flow"), 2.0, 0.0)
 
 
 @pytest.mark.parametrize("kind", ["linear", "cosine"])

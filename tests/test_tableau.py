@@ -145,11 +145,13 @@ def _by_quadrature(points: list[float], a: float, b: float, q: float) -> list[mp
     h=st.floats(-4.0, 1.2).map(lambda e: 10.0**e),
     gaps=st.lists(st.floats(-0.7, 0.7).map(lambda e: 10.0**e), max_size=3),
     ahead=st.booleans(),
+    back=st.booleans(),
     q=st.sampled_from([1.0, 1.49, 2.0]),
 )
 def test_weights_are_the_exponential_integrals_of_the_lagrange_polynomials(
-    a: float, h: float, gaps: list[float], ahead: bool, q: float
+    a: float, h: float, gaps: list[float], ahead: bool, back: bool, q: float
 ) -> None:
+    h = -h if back else h  # from data to noise: the points known are on the other side of a
     b = a + h
     points = [b, a] if ahead else [a]  # with b among them it is a corrector
     for gap in gaps:
@@ -194,6 +196,8 @@ def test_a_step_to_data_is_of_first_order_on_the_cleanest_point() -> None:
         ([0.0, 0.0], 0.0, 1.0, 1.0),
         ([math.inf], 0.0, 1.0, 1.0),
         ([0.0], 1.0, 1.0, 1.0),
+        ([0.0], 1.0, -math.inf, 1.0),
+        ([0.0], math.inf, 1.0, 1.0),
         ([0.0], 0.0, 1.0, 0.0),
     ],
 )

@@ -4,8 +4,9 @@
 
 The heart is flat, one subject a file, and reads from top to bottom as the data flows: ``levels``, ``tables``,
 ``scalings``, ``schedules/``, ``noise``, ``times``, ``embedding``, ``discrete``, ``conditions``, ``predictions``,
-``denoiser``, ``exact``, ``spacing``, ``tableau``, ``loop``, ``analysis``, ``solvers/``, ``guidance``, ``sampling``.  The
-wings import the heart and never the other way round: ``nn/``, ``training/``, ``evaluation``, ``plots``, ``cli/``.
+``denoiser``, ``exact``, ``spacing``, ``tableau``, ``loop``, ``analysis``, ``solvers/``, ``guidance``, ``batches``, ``tuned``,
+``sampling``, ``comparing``.  The wings import the heart and never the other way round: ``tuning/``, ``nn/``, ``training/``,
+``evaluation/``, ``plots``, ``cli/``.
 
 Importing the package loads nothing: each name below is looked up in its module when it is first used (PEP 562).
 """
@@ -18,6 +19,7 @@ TYPE_CHECKING = False  # what typing has, without loading it
 
 if TYPE_CHECKING:
     from . import analysis as analysis
+    from . import comparing as comparing
     from . import conditions as conditions
     from . import data as data
     from . import denoiser as denoiser
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from . import training as training
     from . import tuned as tuned
     from . import tuning as tuning
+    from .comparing import compare as compare
     from .conditions import Condition as Condition
     from .denoiser import Denoiser as Denoiser
     from .discrete import NoiseScheduler as NoiseScheduler
@@ -94,6 +97,7 @@ _HOME = {
     "WEIGHTINGS": "training",
     "classifier_free": "guidance",
     "clip": "guidance",
+    "compare": "comparing",
     "get_timestep_embedding": "embedding",
     "load": "training",
     "load_tuned": "tuned",
@@ -105,6 +109,7 @@ _HOME = {
 }
 _MODULES = (
     "analysis",
+    "comparing",
     "conditions",
     "data",
     "denoiser",

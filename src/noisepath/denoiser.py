@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from .schedules import Schedule
 
-__all__ = ["Condition", "Denoise", "Denoiser", "Moved", "begin"]
+__all__ = ["Condition", "Denoise", "Denoiser", "Moved", "WrongOutput", "begin"]
 
 
 class Moved(NamedTuple):
@@ -41,6 +41,10 @@ class Moved(NamedTuple):
 
     x: Tensor
     output: Tensor
+
+
+class WrongOutput(ValueError):
+    """A network's answer is no picture for each picture; the loop adds where in the run that was."""
 
 
 class Denoise(Protocol):
@@ -62,7 +66,9 @@ class Denoiser:
     """A network, the schedule it was trained on and what it predicts, as a denoiser.
 
     Args:
-        network: called as ``network(x, c_noise, **condition)`` with x (B, *) and c_noise (B,), x's dtype; gives (B, *).
+        network: called as ``network(x, c_noise, **condition)`` with x (B, *) and c_noise (B,), x's dtype; gives (B, *).  One
+            whose parameters are bfloat16 or float16 is given x and the condition's floats so; c_noise (999 is no bfloat16
+            number), all factors and what comes out keep the dtype of the run, float32 at least.
         schedule: the path of its training (:mod:`noisepath.schedules`).
         prediction: a name of ``PREDICTIONS``: "noise", "x0", "v", "velocity", "score", "edm".
         sigma_data: standard deviation of the training data; used by "edm" alone.
@@ -114,10 +120,9 @@ class Denoiser:
         ValueError where the prediction has no limit (noise, score and edm at alpha = 0) or the schedule no such level.
         """
         if level.is_noise and not self._kind.at_pure_noise:
-            can = [name for name, kind in PREDICTIONS.items() if kind.at_pure_noise]
             raise ValueError(
                 f"a network that predicts {self.prediction!r} says nothing about the picture at alpha = 0 (pure noise): "
-                f"start the run at a level with alpha > 0, or use a network that predicts {', '.join(can)}"
+                f"{self._instead()}"
             )
         t = torch.tensor(self.schedule.t_of(level), dtype=torch.float64)
         alpha, sigma = self.schedule.alpha_sigma(t)
@@ -127,33 +132,62 @@ class Denoiser:
         if not all(map(math.isfinite, (c_skip, c_out, c_in, c_noise))):
             raise ValueError(
                 f"a network that predicts {self.prediction!r} on {type(self.schedule).__name__} has no answer at "
-                f"alpha = {level.alpha:g}, sigma = {level.sigma:g}: its factors are not finite there"
+                f"alpha = {level.alpha:g}, sigma = {level.sigma:g}: its factors are not finite there; {self._instead()}"
             )
         return c_skip * scale, c_out, c_in * scale, c_noise
+
+    def _instead(self) -> str:
+        """What can be done where the network has no answer at pure noise."""
+        can = [name for name, kind in PREDICTIONS.items() if kind.at_pure_noise and name != self.prediction]
+        return (
+            "begin the run where there is some picture (strength=0.99, say, or a Level), or use a network that predicts "
+            f"{', '.join(can)}"
+        )
 
     def begin(self, levels: Iterable[Level]) -> Denoise:
         """A run that will ask at ``levels``: their factors are worked out (and refused) before the first call."""
         table = {level: self.factors(level) for level in levels}
+        half = _half_of(self.network)
 
         def run(x: Tensor, level: Level, condition: Condition | None = None) -> Tensor:
             factors = table.get(level)
             if factors is None:
                 factors = table[level] = self.factors(level)
-            return self._ask(x, factors, condition)
+            return self._ask(x, factors, condition, half)
 
         return run
 
     def __call__(self, x: Tensor, level: Level, condition: Condition | None = None) -> Tensor:
         """The belief about x_0, (B, *), at one level for all pictures."""
-        return self._ask(x, self.factors(level), condition)
+        return self._ask(x, self.factors(level), condition, _half_of(self.network))
 
-    def _ask(self, x: Tensor, factors: tuple[float, float, float, float], condition: Condition | None) -> Tensor:
+    def _ask(
+        self,
+        x: Tensor,
+        factors: tuple[float, float, float, float],
+        condition: Condition | None,
+        half: torch.dtype | None,
+    ) -> Tensor:
         c_skip, c_out, c_in, c_noise = factors
+        shown, parts = x if c_in == 1.0 else x * c_in, {} if condition is None else dict(condition)
+        if half is not None:
+            shown = shown.to(half)
+            parts = {name: value.to(half) if value.is_floating_point() else value for name, value in parts.items()}
         told = torch.full((len(x),), c_noise, dtype=x.dtype if x.dtype.itemsize >= 4 else torch.float32, device=x.device)
-        output = self.network(x if c_in == 1.0 else x * c_in, told, **({} if condition is None else condition))
+        output = self.network(shown, told, **parts)
         if not isinstance(output, torch.Tensor) or output.shape != x.shape:
             got = f"shape {tuple(output.shape)}" if isinstance(output, torch.Tensor) else type(output).__name__
-            raise ValueError(f"the network must give a tensor of its input's shape {tuple(x.shape)}, but gave {got}")
+            raise WrongOutput(f"the network must give a tensor of its input's shape {tuple(x.shape)}, but gave {got}")
         # the network may run in half precision, and may have given its own memory: neither reaches the state
         belief = output.to(x.dtype) * c_out
         return belief if c_skip == 0.0 else belief.add_(x, alpha=c_skip)
+
+
+def _half_of(network: Callable[..., Any]) -> torch.dtype | None:
+    """The half precision that a network computes in, by its own ``dtype`` or its first parameter of floats; else None."""
+    told = getattr(getattr(network, "module", network), "dtype", None)
+    if not isinstance(told, torch.dtype):
+        parameters = getattr(network, "parameters", None)
+        floats = (p.dtype for p in (parameters() if callable(parameters) else ()) if p.is_floating_point())
+        told = next(floats, None)
+    return told if told in (torch.float16, torch.bfloat16) else None

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ._lazy import torch
-from .denoiser import Moved
+from .denoiser import Moved, WrongOutput
 from .levels import Level
 from .tableau import Draw, Tableau, check, draws
 
@@ -175,7 +175,10 @@ def _walk(
                     x.add_(drawn.take(place, last), alpha=weight)
         output = None
         if asked:
-            answer = run(x, level)
+            try:
+                answer = run(x, level)
+            except WrongOutput as error:
+                raise ValueError(f"{error}: at {_place(index, level, nodes)}") from None
             if isinstance(answer, Moved):
                 if answer.x is not x:
                     foreign.add(index)

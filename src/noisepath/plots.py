@@ -25,10 +25,14 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
+    from noisepath.comparing import Comparison, Entry
     from noisepath.sampling import Trajectory
     from noisepath.schedules import Schedule
 
-__all__ = ["loss_curve", "save_gif", "save_grid", "save_pictures", "schedule_figure", "trajectory_figure", "visible"]
+__all__ = [
+    "comparison_figure", "loss_curve", "save_gif", "save_grid", "save_pictures", "schedule_figure", "trajectory_figure",
+    "visible",
+]  # fmt: skip
 
 _PAGE = 235  # the grey between pictures: seen beside black and beside white
 
@@ -292,6 +296,94 @@ def trajectory_figure(
         axes[2 * i, 0].set_ylabel("$x_t$", fontsize=9)
         axes[2 * i + 1, 0].set_ylabel("belief", fontsize=9)
     return _save_figure(figure, path)
+
+
+def comparison_figure(comparison: Comparison, path: str | os.PathLike[str], median: bool = False) -> Path:
+    """Solvers side by side as a PNG: the distance from the reference over the calls, both logarithmic, and the pictures.
+
+    A row of pictures for each solver and number of calls, all of the same noise, below those of the reference; they are left
+    out where none were kept, or they are no pictures.  Below the dotted line the reference is not known better.  ``median``
+    draws the median of the pictures' distances in place of the root mean square over all.
+    """
+    rows = _picture_rows(comparison)
+    figure = _figure(6.5 + (0 if rows is None else 2.0 + 0.5 * rows[1]), max(4.2, 0 if rows is None else 0.45 * len(rows[0])))
+    if rows is None:
+        _distance_curves(figure.add_subplot(), comparison, median)
+        return _save_figure(figure, path)
+    parts = figure.add_gridspec(1, 2, width_ratios=[6.5, 2.0 + 0.5 * rows[1]])
+    _distance_curves(figure.add_subfigure(parts[0]).add_subplot(), comparison, median)
+    _show_rows(figure.add_subfigure(parts[1]).add_subplot(), *rows)
+    return _save_figure(figure, path)
+
+
+def _show_rows(ax: Axes, labels: Sequence[str], columns: int, pictures: Tensor, gap: int = 2) -> None:
+    """Pictures row by row, each row with its name at the left."""
+    ax.imshow(_grid(pictures, columns, 1, gap), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    height = pictures.shape[-2] + gap
+    ax.set_yticks([gap + row * height + (height - gap - 1) / 2 for row in range(len(labels))], labels, fontsize=8)
+    ax.set_xticks([])
+    ax.tick_params(length=0)
+    for side in ax.spines.values():
+        side.set_visible(False)
+
+
+def _distance_curves(ax: Axes, comparison: Comparison, median: bool) -> None:
+    """A line for each solver, spacing and guidance; those that draw noise have none."""
+    lines: dict[str, list[tuple[int, float]]] = {}
+    for entry in comparison.entries:
+        distance = entry.median if median else entry.rmse
+        if distance is not None and distance > 0:
+            lines.setdefault(_line_name(comparison, entry), []).append((entry.calls, distance))
+    for number, (name, points) in enumerate(lines.items()):
+        ax.plot(*zip(*sorted(points), strict=True), marker="os^Dv"[number // 10 % 5], markersize=4, label=name)
+    for reference in comparison.references:
+        if reference.moved:
+            ax.axhline(reference.moved, color="0.6", linewidth=1, linestyle=":")
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    counts = _apart({calls for points in lines.values() for calls, _ in points})
+    ax.set_xticks(counts, [str(count) for count in counts])
+    ax.set_xticks([], minor=True)
+    ax.set_xlabel("calls of the denoiser")
+    ax.set_ylabel("distance from the reference (RMS)" + (", median picture" if median else ""))
+    ax.grid(alpha=0.3, which="both")
+    if lines:
+        ax.legend(fontsize=8)
+    else:
+        ax.set_title("solvers that draw noise have no distance from one path", fontsize=9)
+
+
+def _apart(counts: Iterable[int], least: float = 1.12) -> list[int]:
+    """Those whose names do not touch on a logarithmic axis: from the largest down, each well below the one before."""
+    kept: list[int] = []
+    for count in sorted(counts, reverse=True):
+        if not kept or count * least <= kept[-1]:
+            kept.append(count)
+    return kept
+
+
+def _line_name(comparison: Comparison, entry: Entry) -> str:
+    one_spacing = len({other.spacing for other in comparison.entries}) == 1
+    scale = f", guidance {entry.guidance:g}" if len(comparison.references) > 1 else ""
+    return (entry.solver if one_spacing else entry.name) + scale
+
+
+def _picture_rows(comparison: Comparison) -> tuple[list[str], int, Tensor] | None:
+    """Names of the rows, pictures in each, and all pictures row by row; None if there are none to show."""
+    if len(comparison.shape) != 3 or comparison.shape[0] not in (1, 3):
+        return None
+    labels, rows = [], []
+    for reference in comparison.references:
+        scale = f", guidance {reference.guidance:g}" if len(comparison.references) > 1 else ""
+        shown = [(f"reference{scale} ({reference.calls} calls)", reference.pictures)]
+        entries = [entry for entry in comparison.entries if entry.guidance == reference.guidance]
+        shown += [(f"{_line_name(comparison, entry)}, {entry.calls} calls", entry.pictures) for entry in entries]
+        for label, pictures in shown:
+            if pictures is None or not len(pictures):
+                return None
+            labels.append(label)
+            rows.append(pictures)
+    return labels, len(rows[0]), torch.cat(rows)
 
 
 def loss_curve(jsonl: str | os.PathLike[str], png: str | os.PathLike[str], smooth: float = 0.05) -> Path:

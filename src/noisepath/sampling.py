@@ -3,7 +3,8 @@
     steps -> spacing -> levels -> solver -> tableau -> the loop asks the denoiser -> pictures
 
 A run starts at ``x = sigma_0 * z``: what the picture itself would add, ``alpha_0 x_0``, is not known, and lost in the noise
-where a schedule ends in (nearly) pure noise.  Picture i is a function of (seed, i) alone.
+where a schedule ends in (nearly) pure noise.  A run that starts midway, from pictures that are known, starts at
+``x = alpha_0 x_0 + sigma_0 z``, which has exactly the law of its first level.  Picture i is a function of (seed, i) alone.
 """
 
 from __future__ import annotations
@@ -11,17 +12,18 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
 
 from ._lazy import torch
+from .batches import in_batches
 from .denoiser import Denoise, begin
 from .errors import lookup
 from .levels import Level
 from .loop import Cancelled, Event, Noise, cancellable, iterate, observed, plan, proven_finite, reported
 from .noise import Keyed
 from .solvers import Build, resolve
-from .spacing import SPACINGS, Spacing, check_falling, most_steps
-from .tableau import START, Draw, Tableau
+from .spacing import SPACINGS, Spacing, check_falling, legs, most_steps
+from .tableau import START, Draw, Tableau, joined
 from .tableau import calls as count_calls
 from .tuned import Tuned
 
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from .schedules import Schedule
 
 __all__ = ["DEFAULTS", "Defaults", "Options", "Trajectory", "design", "sample", "steps_within", "trajectory"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,8 @@ class Options(TypedDict, total=False):
     spacing: str | Spacing | None
     levels: Sequence[Level] | None
     schedule: Schedule | None
+    strength: float | Level
+    start: Tensor | None
     seed: int
     indices: Sequence[int] | None
     condition: Condition | None
@@ -99,11 +105,15 @@ def sample(denoiser: Denoise, shape: Sequence[int], **options: Unpack[Options]) 
         spacing: a name of ``SPACINGS`` (default "log_snr"), or a function (schedule, steps) -> levels.
         levels: the levels themselves, falling in noise, in place of spacing and steps.
         schedule: where the spacing takes its levels from (default: ``denoiser.schedule``).
+        strength: where to begin: 1 (default) at the schedule's noisiest level, less that share of the way up from the data,
+            in the schedule's own time; or a Level.  ``steps`` are those really made.
+        start: pictures (B, *) to begin from, in place of none: noised to the first level by the run's first draw.
         seed: whole number; picture i depends on (seed, i) alone.
         indices: the pictures' numbers i (default 0 .. B-1): ``indices=[7]`` makes picture 7 alone.
         condition: what is asked for, with a row for each picture.
         noise: draws in place of the seed's: ``place -> (B, *)``, a function of the place; ``START`` is the initial one.
-        batch_size: at most so many at a time; the pictures are the same.
+        batch_size: at most so many at a time; the pictures are the same.  A batch that is out of memory is made again in
+            halves (callbacks then see it begin anew), with a warning.
         progress: show a bar that counts calls of the denoiser.
         callback: called with each :class:`~noisepath.loop.Event` (a batch at a time); or several of them.
         cancel: asked after each node; once it says True the run raises :class:`~noisepath.loop.Cancelled`.
@@ -116,8 +126,8 @@ def sample(denoiser: Denoise, shape: Sequence[int], **options: Unpack[Options]) 
     pictures: list[Tensor] = []
     with torch.no_grad():
         try:
-            for run in _runs(denoiser, shape, **options):
-                pictures.append(deque(run, maxlen=1)[0].x)  # the last event; the others are let go
+            for made in _runs(denoiser, shape, _last, **options):
+                pictures.append(made)
         except Cancelled as stop:
             raise Cancelled(stop.event, torch.cat(pictures) if pictures else None) from None
     return torch.cat(pictures)
@@ -125,21 +135,27 @@ def sample(denoiser: Denoise, shape: Sequence[int], **options: Unpack[Options]) 
 
 def trajectory(denoiser: Denoise, shape: Sequence[int], **options: Unpack[Options]) -> Trajectory:
     """The same run with every state and belief kept; arguments and errors as for :func:`sample`."""
-    levels: list[Level] = []
-    states: list[list[Tensor]] = []
-    beliefs: list[list[Tensor | None]] = []
     with torch.no_grad():
-        for run in _runs(denoiser, shape, **options):
-            levels, xs, outputs = [], [], []
-            for _, level, x, output in run:
-                levels.append(level)
-                xs.append(x.clone())
-                outputs.append(None if output is None else output.clone())
-            states.append(xs)
-            beliefs.append(outputs)
-    joined = [torch.cat(batches) for batches in zip(*states, strict=True)]
-    believed = [torch.cat(kept) if (kept := [d for d in b if d is not None]) else None for b in zip(*beliefs, strict=True)]
-    return Trajectory(levels, joined, believed)
+        runs = list(_runs(denoiser, shape, _whole, **options))
+    states = [torch.cat(batches) for batches in zip(*(run.states for run in runs), strict=True)]
+    beliefs = zip(*(run.beliefs for run in runs), strict=True)
+    believed = [torch.cat(kept) if (kept := [d for d in batches if d is not None]) else None for batches in beliefs]
+    return Trajectory(runs[0].levels, states, believed)
+
+
+def _last(run: Iterator[Event]) -> Tensor:
+    """The last state of a run; the others are let go."""
+    return deque(run, maxlen=1)[0].x
+
+
+def _whole(run: Iterator[Event]) -> Trajectory:
+    """Everything of a run."""
+    kept = Trajectory([], [], [])
+    for _, level, x, output in run:
+        kept.levels.append(level)
+        kept.states.append(x.clone())
+        kept.beliefs.append(None if output is None else output.clone())
+    return kept
 
 
 def design(
@@ -150,28 +166,46 @@ def design(
     calls: int | None = None,
     spacing: str | Spacing | None = None,
     levels: Sequence[Level] | None = None,
+    strength: float | Level = 1.0,
+    rising: bool = False,
 ) -> Tableau:
-    """The tableau that a run with these arguments follows; they are :func:`sample`'s."""
+    """The tableau that a run with these arguments follows; they are :func:`sample`'s.
+
+    rising: ``levels`` may rise, and may turn: a run from data to noise (:func:`noisepath.spacing.reversed_levels`), or up and
+        down again.  Multistep solvers begin anew where it turns; those that draw noise only fall.  Such a table starts from a
+        state that is known, not from noise, so it is run with :func:`noisepath.loop.run_loop`.
+    """
+    from .schedules import begun
+
     if isinstance(solver, Tuned):
+        if rising or strength != 1.0:
+            raise ValueError("a tuned sampler runs from pure noise to data: leave out strength= and rising=")
         return _tuned(solver, schedule, steps, calls, (spacing, levels))
     build = resolve(solver)
     if levels is not None:
-        if steps is not None or calls is not None or spacing is not None:
-            raise ValueError("levels= says all about the steps: leave out steps=, calls= and spacing=")
+        if steps is not None or calls is not None or spacing is not None or strength != 1.0:
+            raise ValueError("levels= says all about the steps: leave out steps=, calls=, spacing= and strength=")
+        if rising:
+            return joined([build(leg) for leg in legs(levels)])
         check_falling(levels)
         return build(levels)
+    if rising:
+        raise ValueError("rising=True is about levels=, which may rise then: say them (see spacing.reversed_levels)")
     if steps is not None and calls is not None:
         raise ValueError("say either steps= or calls=, not both")
     if schedule is None:
         raise ValueError("this denoiser has no schedule to take levels from: say schedule= or levels=")
+    path = begun(schedule, strength)
     space = _space(spacing)
 
     def table(steps: int) -> Tableau:
-        return build(space(schedule, steps))
+        falling = space(path, steps)
+        check_falling(falling)
+        return build(falling)
 
     if calls is None:
         return table(DEFAULTS.steps if steps is None else steps)
-    return _with_calls(table, calls, most_steps(schedule))
+    return _with_calls(table, calls, most_steps(path))
 
 
 def _tuned(
@@ -246,6 +280,7 @@ def _space(spacing: str | Spacing | None) -> Spacing:
 def _runs(
     denoiser: Denoise,
     shape: Sequence[int],
+    take: Callable[[Iterator[Event]], T],
     *,
     solver: str | Build | Tuned = DEFAULTS.solver,
     steps: int | None = None,
@@ -253,6 +288,8 @@ def _runs(
     spacing: str | Spacing | None = None,
     levels: Sequence[Level] | None = None,
     schedule: Schedule | None = None,
+    strength: float | Level = 1.0,
+    start: Tensor | None = None,
     seed: int = 0,
     indices: Sequence[int] | None = None,
     condition: Condition | None = None,
@@ -263,8 +300,8 @@ def _runs(
     cancel: Callable[[], bool] | None = None,
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
-) -> Iterator[Iterator[Event]]:
-    """One iterator of events for each batch."""
+) -> Iterator[T]:
+    """What ``take`` makes of each batch's events."""
     shape = _check_shape(shape)
     numbers = list(range(shape[0])) if indices is None else list(indices)
     if len(numbers) != shape[0]:
@@ -275,6 +312,8 @@ def _runs(
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"batch_size must be 1 or more, but got {batch_size}")
     batch_size = batch_size or shape[0]
+    if start is not None:
+        _check_start(start, shape)
     tableau = design(
         schedule if schedule is not None else getattr(denoiser, "schedule", None),
         solver=solver,
@@ -282,33 +321,58 @@ def _runs(
         calls=calls,
         spacing=spacing,
         levels=levels,
+        strength=strength,
     )
     operations = plan(tableau)
     device = _device_of(denoiser) if device is None else torch.device(device)
     callbacks = [] if callback is None else [callback] if callable(callback) else list(callback)
-    bar = _bar(progress, count_calls(tableau) * -(-shape[0] // batch_size))
+    asks = count_calls(tableau)
+    bar = _bar(progress, asks * -(-shape[0] // batch_size))
+
+    def batch(rows: slice) -> T:
+        source = Keyed(seed, numbers[rows], shape[1:]) if noise is None else _rows_of(noise, rows, shape)
+        told = condition if condition is None or rows == slice(0, shape[0]) else condition.rows(rows)
+        run = _run(denoiser, tableau, told, device)
+        x = _begin(tableau[0].level, source, None if start is None else start[rows], device, dtype or torch.float32)
+        events = proven_finite(iterate(operations, run, x, source, overwrite=True))
+        if callbacks:
+            events = observed(events, *callbacks)
+        if bar is not None:
+            events = reported(events, bar)
+        return take(events if cancel is None else cancellable(events, cancel))
+
+    def shrunk(left: int) -> None:
+        if bar is not None:  # the calls of the batch that did not fit were made, too
+            bar.total = bar.n + asks * left
+            bar.refresh()
+
     try:
-        for first in range(0, shape[0], batch_size):
-            rows = slice(first, min(first + batch_size, shape[0]))
-            source = Keyed(seed, numbers[rows], shape[1:]) if noise is None else _rows_of(noise, rows, shape)
-            told = condition if condition is None or rows == slice(0, shape[0]) else condition.rows(rows)
-            run = _run(denoiser, tableau, told, device)
-            x = source(START).to(device, dtype or torch.float32) * tableau[0].level.sigma
-            events = proven_finite(iterate(operations, run, x, source, overwrite=True))
-            if callbacks:
-                events = observed(events, *callbacks)
-            if bar is not None:
-                events = reported(events, bar)
-            yield events if cancel is None else cancellable(events, cancel)
+        yield from in_batches(shape[0], min(batch_size, shape[0]), batch, device, shrunk)
     finally:
         if bar is not None:
             bar.close()
 
 
+def _begin(level: Level, source: Noise, start: Tensor | None, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """The state at the first level, of the run's first draw and the pictures it begins from."""
+    x = source(START).to(device, dtype) * level.sigma
+    return x if start is None or level.is_noise else x.add_(start.to(device, dtype), alpha=level.alpha)
+
+
 def _run(
     denoiser: Denoise, tableau: Tableau, condition: Condition | None, device: torch.device
 ) -> Callable[[Tensor, Level], Any]:
-    begun = begin(denoiser, [node.level for node in tableau if node.evaluate])
+    asked = [node.level for node in tableau if node.evaluate]
+    try:
+        begun = begin(denoiser, asked)
+    except ValueError as error:
+        first = tableau[0].level.noise_ratio
+        if all(level.noise_ratio <= first for level in asked):
+            raise
+        raise ValueError(
+            f"{error}; this solver adds noise above the run's first level, where it is {first:.6g}: let it add less (churn_max "
+            f"of edm), or begin lower (strength=)"
+        ) from None
     if condition is None:
         return begun
     there = condition.to(device) if hasattr(condition, "to") else condition
@@ -332,6 +396,15 @@ def _check_shape(shape: Sequence[int]) -> tuple[int, ...]:
     if not sizes or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in sizes):
         raise ValueError(f"a shape is (B, *) in whole numbers, 1 or more, but got {sizes}")
     return sizes
+
+
+def _check_start(start: Tensor, shape: tuple[int, ...]) -> None:
+    if tuple(start.shape) != shape or not start.is_floating_point():
+        got = f"{str(start.dtype).removeprefix('torch.')} of shape {tuple(start.shape)}"
+        raise ValueError(f"start has a picture for each of those that are made, floats of shape {shape}, but is {got}")
+    wrong = ~torch.isfinite(start).flatten(1).all(1) if start.ndim > 1 else ~torch.isfinite(start)
+    if bool(wrong.any()):
+        raise ValueError(f"start holds NaN or infinity, first in picture {int(wrong.nonzero()[0])}")
 
 
 def _device_of(denoiser: Denoise) -> torch.device:

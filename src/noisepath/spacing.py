@@ -8,7 +8,8 @@ of noise alone, with
     noise_ratio = sigma / alpha,        log_snr = -2 log(noise_ratio),        angle = atan(noise_ratio)
 
 They stay within what the schedule covers: from its first level to that of ``t_min``, below which a network trained on it
-was never asked.
+was never asked.  A run that begins midway takes its levels from a part of the schedule
+(:class:`noisepath.schedules.Stretch`), so that first and last mean the same there.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SPACINGS", "Spacing", "angle", "asinh", "ays", "beta", "check_falling", "gits", "karras", "kl_optimal", "leading",
-    "log_snr", "most_steps", "polyexponential", "quadratic", "reach", "sgm_uniform", "time", "trailing",
+    "legs", "log_snr", "most_steps", "polyexponential", "quadratic", "reach", "reversed_levels", "sgm_uniform", "time",
+    "trailing",
 ]  # fmt: skip
 
 Spacing = Callable[["Schedule", int], list[Level]]
@@ -36,6 +38,8 @@ SMALLEST_RATIO = 0.002
 LARGEST_RATIO = 80.0
 # A noisier start than this is as good as pure noise: spread over its whole range, most steps would do nothing.
 PURE_RATIO = 1000.0
+# Two noise ratios that are one, but for rounding.
+ROUNDING = 1e-9
 
 
 def time(schedule: Schedule, steps: int) -> list[Level]:
@@ -45,6 +49,8 @@ def time(schedule: Schedule, steps: int) -> list[Level]:
     """
     _check_steps(schedule, steps)
     first, last = schedule.t_max, schedule.t_min
+    if schedule.num_timesteps is not None and (first % 1.0 or last % 1.0):  # steps below 1, which an exact end has no room for
+        return _at_shares(schedule, _line(1.0, 0.0, steps)[1:])
     if schedule.level(last).is_data:
         return schedule.levels(_line(first, last, steps + 1))
     return [*schedule.levels(_line(first, last, steps)), _clean(schedule)]
@@ -59,7 +65,8 @@ def leading(schedule: Schedule, steps: int) -> list[Level]:
     _check_steps(schedule, steps)
     if schedule.num_timesteps is not None:
         low, times = _noisy_times(schedule)
-        return [*schedule.levels(low + i * (times // steps) for i in reversed(range(steps))), _clean(schedule)]
+        visited = (low + i * (times // steps) for i in reversed(range(steps)))
+        return [*schedule.levels(_within(schedule, t) for t in visited), _clean(schedule)]
     if schedule.level(schedule.t_min).is_data:
         return schedule.levels(_line(schedule.t_max, schedule.t_min, steps + 2)[1:])
     return [*schedule.levels(_line(schedule.t_max, schedule.t_min, steps + 1)[1:]), _clean(schedule)]
@@ -73,7 +80,8 @@ def trailing(schedule: Schedule, steps: int) -> list[Level]:
     _check_steps(schedule, steps)
     if schedule.num_timesteps is not None:
         low, times = _noisy_times(schedule)
-        return [*schedule.levels(low + round(times - i * (times / steps)) - 1 for i in range(steps)), _clean(schedule)]
+        visited = (low + round(times - i * (times / steps)) - 1 for i in range(steps))
+        return [*schedule.levels(_within(schedule, t) for t in visited), _clean(schedule)]
     return [*schedule.levels(_line(schedule.t_max, schedule.t_min, steps + 1)[:-1]), _clean(schedule)]
 
 
@@ -196,6 +204,53 @@ def check_falling(levels: Sequence[Level]) -> None:
             raise ValueError(f"levels must fall in noise, but level {n} is {t} and level {n + 1} is {s}")
 
 
+def legs(levels: Sequence[Level]) -> list[list[Level]]:
+    """The parts of a run that turns, each falling or rising all the way; the level of a turn ends one and begins the next."""
+    parts: list[list[Level]] = []
+    rose: bool | None = None
+    for n, (t, s) in enumerate(pairwise(levels)):
+        if t.noise_ratio == s.noise_ratio:
+            raise ValueError(f"a step leads to another level, but level {n} is {t} and level {n + 1} has the same noise, {s}")
+        rises = t.noise_ratio < s.noise_ratio
+        if rises is not rose:
+            parts.append([t])
+        parts[-1].append(s)
+        rose = rises
+    if not parts:
+        raise ValueError(f"a run needs at least 2 levels, a start and an end, but got {len(levels)}")
+    return parts
+
+
+def reversed_levels(
+    schedule: Schedule, steps: int, spacing: str | Spacing = "log_snr", *, smallest: Level | None = None
+) -> list[Level]:
+    """``steps + 1`` levels of a run from data to noise: a spacing's own turned round, from the smallest to the first.
+
+    smallest: where the run begins (by its log-SNR); by default the cleanest noisy level that the schedule's runs visit.  It
+        has some noise: at sigma = 0 there is no noise estimate, so no step leads up from there.
+
+    Where the spacing has no level there (trailing ends a whole stretch above it), one step leads from it to the spacing's.
+    """
+    from .schedules.stretch import Stretch, time_at
+
+    space = spacing if callable(spacing) else lookup(SPACINGS, spacing, "spacing")
+    own = _at(schedule, reach(schedule)[2])
+    if smallest is not None and smallest.is_data:
+        raise ValueError(
+            f"at {smallest} there is no noise estimate, so a run from data to noise can't begin there: begin at a level with "
+            f"a little noise; the smallest that a run of this schedule visits is {own}"
+        )
+    path = Stretch(schedule, schedule.t_max, time_at(schedule, smallest or own, "begin"))
+    last = path.level(path.t_min)
+    most = most_steps(path)
+    if most is not None and isinstance(steps, int) and steps >= most:
+        raise ValueError(f"{steps} steps asked for, but from {last} up this table has room for {most - 1} at most")
+    noisy = space(path, steps)[:-1]
+    if noisy[-1].noise_ratio <= last.noise_ratio * (1.0 + ROUNDING):
+        noisy = space(path, steps + 1)[:-2]
+    return [last, *reversed(noisy)]
+
+
 def most_steps(schedule: Schedule) -> int | None:
     """The largest number of steps there is room for: one for each noisy time of a table; None if it is continuous."""
     return None if schedule.num_timesteps is None else _noisy_times(schedule)[1]
@@ -277,8 +332,10 @@ def reach(schedule: Schedule) -> tuple[Level, float, float]:
         if first.is_noise and table is not None and table > 1:  # a table has nothing between its end and the entry below
             largest = min(largest, schedule.level(schedule.t_max - 1.0).noise_ratio)
     smallest = last.noise_ratio
-    if last.is_data:
-        smallest = SMALLEST_RATIO if table is None else schedule.level(min(1.0, schedule.t_max)).noise_ratio
+    if last.is_data and table is None:  # a run that begins with hardly more noise still has a range to spread over
+        smallest = min(SMALLEST_RATIO, 0.1 * largest)
+    elif last.is_data:
+        smallest = schedule.level(min(schedule.t_min + 1.0, schedule.t_max)).noise_ratio
     return first, largest, smallest
 
 
@@ -303,12 +360,18 @@ def _check_steps(schedule: Schedule, steps: int) -> None:
         raise ValueError(f"a run takes a whole number of steps, 1 or more, but got {steps!r}")
     most = most_steps(schedule)
     if most is not None and steps > most:
+        begins = "" if schedule.t_max == schedule.t_high else f" from t = {schedule.t_max:g} down"
         raise ValueError(
-            f"{steps} steps asked for, but this table of {schedule.num_timesteps} times has room for {most} at most"
+            f"{steps} steps asked for, but this table of {schedule.num_timesteps} times{begins} has room for {most} at most"
         )
 
 
 def _noisy_times(table: Schedule) -> tuple[int, int]:
     """The first time of a table that is not clean already (0, unless the table says so), and how many there are."""
-    low = int(table.level(table.t_min).is_data)
-    return low, (table.num_timesteps or 0) - low
+    clean = int(table.level(table.t_min).is_data)
+    return math.floor(table.t_min) + clean, (table.num_timesteps or 0) - clean
+
+
+def _within(table: Schedule, t: float) -> float:
+    """A whole time, or the end of the table's stretch that lies before it."""
+    return min(max(t, table.t_min), table.t_max)

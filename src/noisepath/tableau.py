@@ -11,6 +11,8 @@ solver is a pure function from levels to such a table.  It is written with a :cl
     t, s    a step's noisier and cleaner level
     l       log(alpha / sigma), half the log-SNR
     r       (alpha_t sigma_s) / (alpha_s sigma_t) = exp(l_t - l_s), 0 where t is pure noise or s is data
+
+A run may also go up, from data to noise: then t is the cleaner level and r is above 1.  A table may turn (:func:`joined`).
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import NamedTuple
 
 from .levels import Level
@@ -33,7 +36,9 @@ __all__ = [
     "Tableau",
     "calls",
     "check",
+    "check_cleaner",
     "draws",
+    "joined",
     "lagrange",
     "ratio",
     "weights",
@@ -96,6 +101,27 @@ def check(tableau: Tableau) -> None:
             for key, weight in table.items():
                 if not math.isfinite(weight):
                     raise ValueError(f"node {n} at {node.level} has weight {weight} on {key}; weights must be finite")
+
+
+def joined(tables: Sequence[Tableau]) -> Tableau:
+    """Several tables as one, each going on from the last state of the one before, and looking back at none of its others.
+
+    Their draws are independent: steps are counted on.  ValueError where one does not begin at the level where the other ends.
+    """
+    nodes = list(tables[0])
+    for table in tables[1:]:
+        last = nodes.pop()
+        shift = len(nodes)  # where its node 0 is now
+        if last.level != table[0].level:
+            raise ValueError(f"a table that begins at {table[0].level} can't go on from one that ends at {last.level}")
+        steps = 1 + max((draw.step for draw in draws((*nodes, last))), default=-1)
+        nodes.append(replace(last, evaluate=last.evaluate or table[0].evaluate))
+        for node in table[1:]:
+            states = {k + shift: w for k, w in node.states.items()}
+            outputs = {k + shift: w for k, w in node.outputs.items()}
+            drawn = {Draw(draw.step + steps, draw.stage): w for draw, w in node.draws.items()}
+            nodes.append(Node(node.level, states, outputs, drawn, node.evaluate))
+    return tuple(nodes)
 
 
 # The algebra ---------------------------------------------------------------------------------------------------------
@@ -162,9 +188,8 @@ class Draft:
     """A tableau in the writing: :meth:`steps` walks the levels, :meth:`add` makes states, :meth:`finish` the table."""
 
     def __init__(self, levels: Sequence[Level]) -> None:
-        """``levels``: those of the run, its start first; at least two."""
-        if len(levels) < 2:
-            raise ValueError(f"a run needs at least 2 levels, a start and an end, but got {len(levels)}")
+        """``levels``: those of the run, its start first; at least two, falling in noise all the way or rising all the way."""
+        self.rises = _check_direction(levels)
         self.levels = list(levels)
         self._made: list[tuple[Level, Lin]] = []
         self._kept: set[int] = set()
@@ -172,6 +197,8 @@ class Draft:
 
     def add(self, level: Level, x: Lin) -> Point:
         """Make a new state.  Whether the denoiser is asked there follows from whether its ``D`` is ever used."""
+        if self.rises and any(kind == "z" and weight for (kind, _), weight in x.terms.items()):
+            check_cleaner(self.levels[0], self.levels[1])
         n = self._last = len(self._made)
         self._made.append((level, x))
         self.newest = Point(level, Lin({("x", n): 1.0}), Lin({("D", n): 1.0}))
@@ -185,8 +212,15 @@ class Draft:
         return Lin({("x", n): 1.0})
 
     def steps(self) -> Iterator[tuple[int, Point, Level]]:
-        """For each step: its number, the newest point at its beginning, and the level it leads to."""
+        """For each step: its number, the newest point at its beginning, and the level it leads to.
+
+        A step up to pure noise is made here, alike for all solvers: ``sigma_s`` times the noise believed to be in x, which is
+        DDIM's.  (What a polynomial in a frame without a place there would say has no limit.)
+        """
         for step, level in enumerate(self.levels[1:]):
+            if level.is_noise:
+                self.add(level, level.sigma * self.newest.noise)
+                return
             yield step, self.newest, level
 
     def finish(self) -> Tableau:
@@ -216,6 +250,35 @@ class Draft:
             )
         check(tuple(tableau))
         return tuple(tableau)
+
+
+def _check_direction(levels: Sequence[Level]) -> bool:
+    """Whether the levels rise; ValueError where they neither fall nor rise all the way, and where they rise from data."""
+    if len(levels) < 2:
+        raise ValueError(f"a run needs at least 2 levels, a start and an end, but got {len(levels)}")
+    ratios = [level.noise_ratio for level in levels]
+    rises = ratios[1] > ratios[0]
+    for n, (before, after) in enumerate(pairwise(ratios)):
+        if not (before < after if rises else before > after):
+            raise ValueError(
+                f"a solver's levels fall in noise all the way, or rise all the way, but level {n} is {levels[n]} and level "
+                f"{n + 1} is {levels[n + 1]}; sampling.design(levels=..., rising=True) joins the parts of a run that turns"
+            )
+    if rises and levels[0].is_data:
+        raise ValueError(
+            f"a run from data to noise can't begin at {levels[0]}: nothing there is noise, so there is no noise estimate; "
+            f"begin at a level with a little noise, as spacing.reversed_levels does"
+        )
+    return rises
+
+
+def check_cleaner(t: Level, s: Level) -> None:
+    """ValueError unless s is cleaner than t, as a step must that adds noise."""
+    if not s.noise_ratio < t.noise_ratio:
+        raise ValueError(
+            f"a step that adds noise must lead to a cleaner level, but this one leads from {t} to {s}: a run up takes a "
+            f"solver without noise (ddim, heun, dpmpp_2m ..., or an option eta or tau of 0)"
+        )
 
 
 def _split(x: Lin) -> tuple[dict[int, float], dict[int, float], dict[Draw, float]]:
@@ -265,13 +328,13 @@ def weights(half_log_snrs: Sequence[float], a: float, b: float, q: float = 1.0) 
     2309.05019, eq. 11).  The weights sum to ``1 - exp(-q (b - a))``.
 
     half_log_snrs: distinct, ``-inf`` allowed: a point at pure noise gets the weight 0, which is the limit, unless there
-    is no other.  a < b: the step, each finite or at its end of the line.  At ``b = inf`` (data) the method is of first
-    order by choice: all the weight is on the point nearest to data.
+    is no other.  a, b: the step, from noise to data with a < b, ``a = -inf`` and ``b = inf`` allowed, or back with both
+    finite.  At ``b = inf`` (data) the method is of first order by choice: all the weight is on the point nearest to data.
     """
     if not half_log_snrs or len(set(half_log_snrs)) != len(half_log_snrs) or math.inf in half_log_snrs:
         raise ValueError(f"weights need distinct points before data, but got half log-SNRs {list(half_log_snrs)}")
-    if not (a < b and q > 0.0):
-        raise ValueError(f"weights need a step a < b and q > 0, but got a={a}, b={b}, q={q}")
+    if not ((a < b or -math.inf < b < a < math.inf) and q > 0.0):
+        raise ValueError(f"weights need a step from a to b, finite where b < a, and q > 0, but got a={a}, b={b}, q={q}")
     finite = [j for j, point in enumerate(half_log_snrs) if point != -math.inf]
     total = -math.expm1(-q * (b - a))
     result = [0.0] * len(half_log_snrs)
@@ -304,22 +367,37 @@ def _integral_of_lagrange(points: list[float], i: int, moments: list[float]) -> 
 
 
 def _moments(H: float, count: int) -> list[float]:
-    """``M_k = H * integral from 0 to 1 of exp(-H (1 - v)) v^k dv`` for k < count.
+    """``M_k = H * integral from 0 to 1 of exp(-H (1 - v)) v^k dv`` for k < count; H may be negative.
 
-    By parts M_k = 1 - (k / H) M_{k-1}.  Upwards an error grows by k / H, so below H = 2 the last one is taken from its
-    series of positive terms, exp(-H) sum_n H^(n+1) / (n! (n+k+1)), and the recursion is run downwards.
+    By parts M_k = 1 - (k / H) M_{k-1}.  Upwards an error grows by k / |H|, so below 2 the last one is taken from a series
+    whose terms have one sign, and the recursion is run downwards: exp(-H) sum_n H^(n+1) / (n! (n+k+1)) for H > 0, and
+    H sum_n (-H)^n k! / (n+k+1)! for H < 0.
     """
-    if H >= 2.0:
+    if abs(H) >= 2.0:
         moments = [-math.expm1(-H)]
         for k in range(1, count):
             moments.append(1.0 - k / H * moments[-1])
         return moments
-    term, total, n, last = H, 0.0, 0, count - 1
-    while term > 1e-18 * total:
-        total += term / (n + last + 1)
-        n += 1
-        term *= H / n
-    moments = [math.exp(-H) * total]
+    last = count - 1
+    moments = [_last_moment(H, last)]
     for k in range(last, 0, -1):
         moments.insert(0, (1.0 - moments[0]) * H / k)
     return moments
+
+
+def _last_moment(H: float, k: int) -> float:
+    """M_k for |H| < 2, by its series."""
+    total, n = 0.0, 0
+    if H > 0.0:
+        term = H
+        while term > 1e-18 * total:
+            total += term / (n + k + 1)
+            n += 1
+            term *= H / n
+        return math.exp(-H) * total
+    term = 1.0 / (k + 1)
+    while term > 1e-18 * total:
+        total += term
+        n += 1
+        term *= -H / (n + k + 1)
+    return H * total

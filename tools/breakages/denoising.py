@@ -91,4 +91,11 @@ BREAKAGES = (
         "mean = mean + weights @ points",
         ("exact",),
     ),
+    Breakage(
+        "a network in half precision is told the time so, too",
+        "denoiser.py",
+        "dtype=x.dtype if x.dtype.itemsize >= 4 else torch.float32",
+        "dtype=shown.dtype",
+        ("denoiser",),
+    ),
 )

@@ -37,7 +37,7 @@ BREAKAGES = (
     ),
     Breakage(
         "all pictures are of the first class asked for",
-        "cli/commands.py",
+        "cli/labels.py",
         "wanted[i % len(wanted)]",
         "wanted[0]",
         ("cli",),

@@ -67,8 +67,8 @@ BREAKAGES = (
     Breakage(
         "a run starts with unit noise whatever its level",
         "sampling.py",
-        " * tableau[0].level.sigma",
-        "",
+        "source(START).to(device, dtype) * level.sigma",
+        "source(START).to(device, dtype)",
         ("sampling",),
     ),
     Breakage(
@@ -84,5 +84,40 @@ BREAKAGES = (
         "calls + 1, most_steps(schedule))",
         "calls, most_steps(schedule))",
         ("sampling",),
+    ),
+    Breakage(
+        "a step up has the moments of a step down",
+        "tableau.py",
+        "    return H * total\n",
+        "    return abs(H) * total\n",
+        ("tableau",),
+    ),
+    Breakage(
+        "tables that are joined look one node too far back",
+        "tableau.py",
+        "{k + shift: w for k, w in node.outputs.items()}",
+        "{k + shift - 1: w for k, w in node.outputs.items()}",
+        ("rising",),
+    ),
+    Breakage(
+        "a run up begins one level too high",
+        "spacing.py",
+        "noisy = space(path, steps + 1)[:-2]",
+        "noisy = space(path, steps + 1)[1:-1]",
+        ("spacing",),
+    ),
+    Breakage(
+        "pictures to begin from are not scaled to their level",
+        "sampling.py",
+        "x.add_(start.to(device, dtype), alpha=level.alpha)",
+        "x.add_(start.to(device, dtype))",
+        ("sampling",),
+    ),
+    Breakage(
+        "a batch that did not fit is left out",
+        "batches.py",
+        "                shrunk(-(-(count - first) // fits))\n            continue",
+        "                shrunk(-(-(count - first) // fits))\n            first = rows.stop\n            continue",
+        ("batches",),
     ),
 )

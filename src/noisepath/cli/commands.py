@@ -9,11 +9,12 @@ import torch
 
 import noisepath
 from noisepath import plots
-from noisepath.cli import data, demo, evaluate, solvers, train, tune
-from noisepath.cli.options import Command, Data, Demo, Evaluate, Sample, Schedule, Solvers, Train, Tune
+from noisepath.cli import compare, data, demo, evaluate, solvers, train, tune
+from noisepath.cli.labels import labels_for
+from noisepath.cli.options import Command, Compare, Data, Demo, Evaluate, Sample, Schedule, Solvers, Train, Tune
 from noisepath.conditions import Condition
 from noisepath.data.decode import picture_size, read_picture
-from noisepath.errors import unknown
+from noisepath.errors import lookup
 from noisepath.guidance import classifier_free
 from noisepath.sampling import DEFAULTS, sample
 from noisepath.training.checkpoint import load
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["run"]
 
+PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
 
 def run(command: Command) -> None:
     """Do what a command asks for."""
@@ -36,6 +39,8 @@ def run(command: Command) -> None:
             train.run(command, command.device or fastest_device())
         case Sample():
             _sample(command)
+        case Compare():
+            compare.run(command, command.device or fastest_device())
         case Schedule():
             _schedule(command)
         case Solvers():
@@ -58,8 +63,11 @@ def fastest_device() -> str:
 def _sample(command: Sample) -> None:
     if command.n < 1:
         raise ValueError(f"n is the number of pictures, 1 or more, but is {command.n}")
+    precision = lookup(PRECISIONS, command.precision, "precision")
     device = command.device or fastest_device()
     denoiser = load(command.run, device)
+    assert isinstance(denoiser.network, torch.nn.Module)
+    denoiser.network.to(precision)
     labels = labels_for(denoiser, command.classes, command.n)
     solver, spacing = _solver_for(command)
     pictures = sample(
@@ -97,27 +105,13 @@ def _solver_for(command: Sample) -> tuple[str | Tuned, str | None]:
 
 def _about(command: Sample, denoiser: Denoiser, labels: Tensor | None, how: dict[str, object]) -> list[dict[str, object]]:
     """For each picture, what is written into its file: how to make it again."""
-    told = ("run", "seed", "steps", "calls", "guidance")
+    told = ("run", "seed", "steps", "calls", "guidance", "precision")
     shared: dict[str, object] = {"software": f"noisepath {noisepath.__version__}", **how}
     shared |= {name: value for name in told if (value := getattr(command, name)) is not None}
     if labels is None:
         return [{**shared, "index": i} for i in range(command.n)]
     names = denoiser.info["class_names"]
     return [{**shared, "index": i, "class": names[label]} for i, label in enumerate(labels.tolist())]
-
-
-def labels_for(denoiser: Denoiser, classes: tuple[str, ...], n: int) -> Tensor | None:
-    """The classes asked for, in turn, as labels (n,); all of the model's if none are; None of a model without classes."""
-    known: tuple[str, ...] = tuple(denoiser.info["class_names"])
-    if not known:
-        if classes:
-            raise ValueError("this model was trained without classes, so none can be asked for")
-        return None
-    for name in classes:
-        if name not in known:
-            raise unknown("class", name, known)
-    wanted = [known.index(name) for name in classes] or list(range(len(known)))
-    return torch.tensor([wanted[i % len(wanted)] for i in range(n)])
 
 
 def _schedule(command: Schedule) -> None:

@@ -18,13 +18,16 @@ import tyro
 from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Positional, arg, subcommand
 
 from noisepath import __version__
+from noisepath.comparing import TOLERANCE
 from noisepath.data.config import DataConfig
 from noisepath.errors import unknown
 from noisepath.sampling import DEFAULTS
 from noisepath.training.config import TrainConfig
 from noisepath.training.record import read_toml
 
-__all__ = ["COMMANDS", "Command", "Data", "Demo", "Doctor", "Evaluate", "Sample", "Schedule", "Train", "Tune", "parse"]
+__all__ = [
+    "COMMANDS", "Command", "Compare", "Data", "Demo", "Doctor", "Evaluate", "Sample", "Schedule", "Train", "Tune", "parse",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -118,8 +121,52 @@ class Sample:
     """Picture i is a function of (seed, i) alone."""
     batch_size: int | None = None
     """Pictures made at once; changes nothing but memory and speed."""
+    precision: str = "float32"
+    """What the network computes in: float32; bf16 (bfloat16) or float16 take half the memory.  All else stays float32."""
     out: Path = Path("samples")
     """Folder for the pictures; the page with all of them is grid.png in it."""
+    device: str | None = None
+    """cpu, cuda, mps ...; the fastest there is if not given."""
+    progress: bool = True
+    """Show a live bar."""
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Set solvers side by side on a trained model: how far each ends from the converged answer to the same noise, as a table,
+    a figure with pictures, and JSON.
+
+    A solver that draws noise has no such distance, and is shown by its pictures.
+    """
+
+    run: Annotated[Positional[Path], arg(metavar="RUN")]
+    """The run's folder, as train made it."""
+    solvers: tuple[str, ...] = (DEFAULTS.solver, "unipc", "ddim")
+    """Solvers by name (noisepath solvers lists them), with the levels of --spacing, or with their own: dpmpp_2m@karras.
+    The word tuned stands for the samplers that were tuned to this run (noisepath tune)."""
+    spacing: tuple[str, ...] = (DEFAULTS.spacing,)
+    """Which noise levels the runs visit, by name (noisepath.SPACINGS); each solver is run with every one."""
+    calls: tuple[int, ...] = ()
+    """How many network calls a picture may cost; 5, 10 and 20 if neither calls nor steps are given.  Each solver makes as many
+    steps as fit."""
+    steps: tuple[int, ...] = ()
+    """How many steps the solvers make, in place of calls."""
+    guidance: tuple[float, ...] = (1.0,)
+    """Classifier-free guidance scales: 1 is none.  Each has its own converged answer."""
+    classes: tuple[str, ...] = ()
+    """Names of the classes to draw, in turn; all classes in turn if not given."""
+    n: int = 64
+    """How many pictures the distances are taken over."""
+    seed: int = 0
+    """Picture i is a function of (seed, i) alone."""
+    keep: int = 8
+    """How many pictures of each are shown."""
+    tolerance: float = TOLERANCE
+    """The converged answer is one that twice the calls move by less than this (root mean square; pictures are in [-1, 1])."""
+    out: Path = Path("compare.png")
+    """The figure to write; beside it the figures of the table, with the ending .json."""
+    batch_size: int | None = None
+    """Pictures made at once; changes nothing but memory and speed."""
     device: str | None = None
     """cpu, cuda, mps ...; the fastest there is if not given."""
     progress: bool = True
@@ -235,11 +282,12 @@ class Data:
     """Show a live bar."""
 
 
-Command = Demo | Train | Sample | Evaluate | Tune | Schedule | Solvers | Data | Doctor
+Command = Demo | Train | Sample | Compare | Evaluate | Tune | Schedule | Solvers | Data | Doctor
 COMMANDS: dict[str, type[Command]] = {
     "demo": Demo,
     "train": Train,
     "sample": Sample,
+    "compare": Compare,
     "evaluate": Evaluate,
     "tune": Tune,
     "schedule": Schedule,
@@ -252,6 +300,7 @@ _Parsed = (
     Annotated[Demo, subcommand("demo")]
     | Annotated[Train, subcommand("train")]
     | Annotated[Sample, subcommand("sample")]
+    | Annotated[Compare, subcommand("compare")]
     | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[Tune, subcommand("tune")]
     | Annotated[Schedule, subcommand("schedule")]

@@ -9,7 +9,8 @@ Tables (DDPM) have t = 0 .. T-1 and are read as continuous: between entries log_
 schedules have t in [0, 1], EDM's has t = sigma.  Every function takes numbers as float64 tensors of any shape.
 
 ``SCHEDULES`` holds them by name, :func:`schedule` makes one, :class:`Shifted` moves any of them to another resolution,
-:func:`cut` turns any of them into a table, and :func:`to_dict` / :func:`from_dict` store them as plain values.
+:class:`Stretch` is a part of one, :func:`begun` the part that a run of less strength has left, :func:`cut` turns any of them
+into a table, and :func:`to_dict` / :func:`from_dict` store them as plain values.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from ..tables import DiffusionConfig
 from .base import Schedule
 from .continuous import EDM, Flow, Laplace, SubVP, VPCosine, VPLinear
 from .shifted import Shifted
+from .stretch import Stretch, begun
 from .table import Discrete, Table, cut
 
 __all__ = [
@@ -33,10 +35,12 @@ __all__ = [
     "Laplace",
     "Schedule",
     "Shifted",
+    "Stretch",
     "SubVP",
     "Table",
     "VPCosine",
     "VPLinear",
+    "begun",
     "cut",
     "from_dict",
     "schedule",

@@ -102,17 +102,29 @@ class Schedule(ABC):
         t = float(self.t(torch.tensor(log_snr, dtype=torch.float64)))
         slack = ROUNDING * (min(self.t_high, 1e6) - self.t_low)
         if not (math.isfinite(t) and self.t_low - slack <= t <= self.t_high + slack):
-            noisiest, cleanest = self._log_snr_range()
-            raise ValueError(
-                f"log-SNR {log_snr:.6g} lies outside {type(self).__name__}'s {noisiest:.6g} to {cleanest:.6g}: "
-                f"a network trained on it was never shown that much {'noise' if log_snr < noisiest else 'detail'}"
-            )
+            raise ValueError(self._unknown(log_snr))
         return min(max(t, self.t_low), self.t_high)
 
-    def _log_snr_range(self) -> tuple[float, float]:
-        ends = torch.tensor([self.t_high, self.t_low], dtype=torch.float64)
-        noisiest, cleanest = self.log_snr(ends).tolist()
-        return noisiest, cleanest
+    def _unknown(self, log_snr: float) -> str:
+        """Why no time has this log-SNR, and the nearest that one has."""
+        name = type(self).__name__
+        noisiest, cleanest = self._log_snrs(self.t_high, self.t_low)
+        if not noisiest <= log_snr <= cleanest:
+            what, near = ("noise", noisiest) if log_snr < noisiest else ("detail", cleanest)
+            range_ = f"{noisiest:.6g} to {cleanest:.6g}"
+            said = f"lies outside {name}'s {range_}: a network trained on it was never shown that much {what}"
+        elif self.num_timesteps is None:
+            (near,) = self._log_snrs(self.t_max)
+            said = f"is at no time of {name}, where pure noise is infinitely far away"
+        else:
+            above, below = self._log_snrs(self.t_low + 1.0, self.t_high - 1.0)
+            end, near = ("data", above) if log_snr > above else ("pure noise", below)
+            said = f"lies between {end}, an end of {name}'s table, and the entry beside it: a network was shown nothing there"
+        return f"log-SNR {log_snr:.6g} {said}; the nearest level has sigma / alpha = {math.exp(-near / 2):.6g}"
+
+    def _log_snrs(self, *times: float) -> list[float]:
+        found: list[float] = self.log_snr(torch.tensor(times, dtype=torch.float64)).tolist()
+        return found
 
 
 def rates_from_slope(schedule: Schedule, t: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from ..levels import Level
-from ..tableau import Draft, Lin, Point, Tableau, z
+from ..tableau import Draft, Lin, Point, Tableau, check_cleaner, z
 from .frames import first_order
 from .heun import heun_step
 
@@ -34,6 +34,8 @@ def edm(
         raise ValueError(f"churn and noise_scale must be numbers >= 0, but got {churn} and {noise_scale}")
     draft = Draft(levels)
     gamma = min(churn / (len(levels) - 1), math.sqrt(2.0) - 1.0)
+    if gamma > 0.0:
+        check_cleaner(*levels[:2])
     for step, p, s in draft.steps():
         here, most = p.level.noise_ratio, levels[0].noise_ratio
         if gamma > 0.0 and churn_min <= here <= churn_max and here < most:
@@ -56,6 +58,8 @@ def restart(
     if not 0.0 < lowest < highest:
         raise ValueError(f"Restart goes from lowest to a highest above it, but got {lowest} and {highest}")
     draft = Draft(levels)
+    if repeats:
+        check_cleaner(*levels[:2])
     inner = [n for n, level in enumerate(levels) if 0.0 < level.noise_ratio < math.inf]
     top, bottom = (min(inner, key=lambda n: abs(math.log(levels[n].noise_ratio / to)), default=0) for to in (highest, lowest))
     for step, p, s in draft.steps():

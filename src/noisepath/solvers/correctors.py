@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 
 from ..levels import Level
-from ..tableau import Draft, Lin, Point, Tableau, ratio, weights, z
+from ..tableau import Draft, Lin, Point, Tableau, check_cleaner, ratio, weights, z
 from .adams import check_order
 from .frames import first_order, leaves_noise
 
@@ -72,6 +72,8 @@ def sa_solver(
     q = 1.0 + tau * tau
     for step, p, s in draft.steps():
         known = [p, *known][:4]
+        if tau > 0.0:
+            check_cleaner(p.level, s)
         kept = ratio(p.level, s) ** (tau * tau)
         carried = (s.sigma / p.level.sigma * kept) * p.x + (s.sigma * math.sqrt((1.0 - kept) * (1.0 + kept))) * z(step)
         made = carried + _integral(known[:order], p.level, s, q, simple)

@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 
 from ..levels import Level
-from ..tableau import Draft, Tableau, ratio, z
+from ..tableau import Draft, Tableau, check_cleaner, ratio, z
 
 __all__ = ["ddim", "ddpm"]
 
@@ -58,6 +58,5 @@ def ddpm(levels: Sequence[Level], *, variance: str | float = "small") -> Tableau
 
 def _fresh(r: float, t: Level, s: Level) -> float:
     """``sqrt(1 - r^2)``: of the noise at s, the part that a full ancestral step draws anew."""
-    if not r < 1.0:
-        raise ValueError(f"a step that adds noise must lead to a cleaner level, but this one leads from {t} to {s}")
+    check_cleaner(t, s)
     return math.sqrt((1.0 - r) * (1.0 + r))

@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 
 from ..levels import Level
-from ..tableau import Draft, Lin, Point, Tableau, ratio, weights, z
+from ..tableau import Draft, Lin, Point, Tableau, check_cleaner, ratio, weights, z
 
 __all__ = ["dpmpp_2m", "exponential_adams"]
 
@@ -58,8 +58,8 @@ def exponential_adams(levels: Sequence[Level], *, order: int = 2, tau: float = 0
     for step, p, s in draft.steps():
         points = [p, *points][:order]
         r = ratio(p.level, s)
-        if not r < 1.0:
-            raise ValueError(f"exponential Adams runs from noise to data, but a step leads from {p.level} to {s}")
+        if tau > 0.0:
+            check_cleaner(p.level, s)
         kept = r ** (tau * tau)
         w = weights([q.level.half_log_snr for q in points], p.level.half_log_snr, s.half_log_snr, 1.0 + tau * tau)
         x = (s.sigma / p.level.sigma * kept) * p.x

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 
 from ..levels import Level
-from ..tableau import Draft, Lin, Point, Tableau, ratio, weights, z
+from ..tableau import Draft, Lin, Point, Tableau, check_cleaner, ratio, weights, z
 from .frames import between, first_order, leaves_noise, mild
 
 __all__ = ["dpm2_ancestral", "dpmpp_2m_sde", "dpmpp_2s_ancestral", "dpmpp_3m_sde", "dpmpp_sde", "er_sde", "seeds"]
@@ -141,6 +141,8 @@ def _multistep(levels: Sequence[Level], eta: float, belief: Callable[[Point, Lev
     draft = Draft(levels)
     before: list[Point] = []
     for step, p, s in draft.steps():
+        if eta > 0.0:
+            check_cleaner(p.level, s)
         kept = ratio(p.level, s) ** eta
         carried = (s.sigma / p.level.sigma * kept) * p.x
         fresh = s.sigma * math.sqrt((1.0 - kept) * (1.0 + kept))
@@ -193,6 +195,8 @@ def _held(p: Point, s: Level, eta: float, D: Lin) -> Lin:
 
 
 def _fresh_noise(t: Level, s: Level, eta: float) -> float:
+    if eta > 0.0:
+        check_cleaner(t, s)
     kept = ratio(t, s) ** eta
     return s.sigma * math.sqrt((1.0 - kept) * (1.0 + kept))
 
@@ -220,6 +224,8 @@ def er_sde(levels: Sequence[Level], *, order: int = 3, noise_scale: Callable[[fl
             continue
         start, end = _reach(p.level), _reach(s)
         carried = start / phi(start) * phi(end)  # what x keeps of its sigma / alpha
+        if carried > end * (1.0 + 1e-9):  # phi(l) = l is the ODE, which goes both ways
+            check_cleaner(p.level, s)
         noise = math.sqrt(max(end - carried, 0.0) * (end + carried))
         state = (s.alpha / p.level.sigma * carried) * p.x + _er_integral(known, start, s, phi)
         draft.add(s, state + (s.alpha * noise) * z(step))
@@ -276,9 +282,10 @@ def lower(t: Level, s: Level, eta: float) -> tuple[Level, float]:
 
     The lower level has the alpha of s and sigma_s sqrt(1 - fresh^2) of noise, fresh = eta sqrt(1 - r^2).
     """
+    if eta == 0.0:
+        return s, 0.0
+    check_cleaner(t, s)
     r = ratio(t, s)
-    if not r < 1.0:
-        raise ValueError(f"a step that adds noise must lead to a cleaner level, but this one leads from {t} to {s}")
     fresh = eta * math.sqrt((1.0 - r) * (1.0 + r))
     return Level(s.alpha, s.sigma * math.sqrt((1.0 - eta) * (1.0 + eta) + (eta * r) ** 2)), fresh
 
