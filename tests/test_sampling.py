@@ -23,8 +23,8 @@ from noisepath.loop import Cancelled, Event, run_loop
 from noisepath.noise import Keyed
 from noisepath.sampling import DEFAULTS, Options, Trajectory, _runs, design, sample, steps_within, trajectory
 from noisepath.schedules import SCHEDULES, begun, schedule
-from noisepath.solvers import SOLVERS, ddim, dpmpp_2m, edm
-from noisepath.tableau import START, Draw, calls
+from noisepath.solvers import SOLVERS, ddim, dpmpp_2m
+from noisepath.tableau import START, Draft, Draw, calls
 
 MIXTURE = Mixture([0.5, 0.5], [[0.8, -0.5], [-0.7, 0.2]], [0.1, 0.2])
 FLOW = MIXTURE.denoiser(schedule("flow"))
@@ -435,12 +435,17 @@ def test_a_request_that_cannot_be_met_is_refused_before_any_work(options: dict[s
 def test_every_solver_runs_on_a_schedule_s_own_levels_or_says_what_would(name: str) -> None:
     model = Denoiser(lambda x, t: 0.5 * torch.tanh(x), schedule(name), "v")
     for solver in SOLVERS:
-        if (name, solver) == ("quadratic", "edm"):  # churn above sigma / alpha = 37, where this table ends
-            with pytest.raises(ValueError, match=r"never shown that much noise.*adds noise above .*churn_max of edm"):
-                sample(model, (1, 2), solver=solver, steps=3)
-            assert torch.isfinite(sample(model, (1, 2), solver=partial(edm, churn_max=30.0), steps=3)).all()
-            continue
         assert torch.isfinite(sample(model, (1, 2), solver=solver, steps=3)).all(), solver
+
+    def upwards(levels: Any) -> Any:
+        draft = Draft(levels)
+        above = draft.add(Level(levels[0].alpha, 2.0 * levels[0].sigma), draft.newest.x)
+        draft.add(levels[-1], above.D)
+        return draft.finish()
+
+    if name == "quadratic":  # one that goes up first is told so
+        with pytest.raises(ValueError, match=r"never shown that much noise.*adds noise above .*begin lower \(strength=\)"):
+            sample(model, (1, 2), solver=upwards, steps=3)
 
 
 @pytest.mark.parametrize("prediction", ["noise", "velocity"])

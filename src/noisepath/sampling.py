@@ -370,8 +370,8 @@ def _run(
         if all(level.noise_ratio <= first for level in asked):
             raise
         raise ValueError(
-            f"{error}; this solver adds noise above the run's first level, where it is {first:.6g}: let it add less (churn_max "
-            f"of edm), or begin lower (strength=)"
+            f"{error}; this solver adds noise above the run's first level, where it is {first:.6g}: let it add less, or begin "
+            f"lower (strength=)"
         ) from None
     if condition is None:
         return begun

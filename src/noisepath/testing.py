@@ -140,16 +140,16 @@ def _runs(build: Build) -> Iterator[str]:
 
 
 def _asks_within(build: Build, stochastic: bool) -> Iterator[str]:
-    levels = [at("preserving", ratio) for ratio in (*RATIOS, 0.0)]
-    table = build(levels)
-    if bool(draws(table)) != stochastic:
-        yield f"draws: it draws {'noise' if draws(table) else 'nothing'}, but is said to be stochastic={stochastic}"
-    asked = [node.level.noise_ratio for node in table if node.evaluate]
-    most, least = RATIOS[0] * (1.0 + 1e-9), RATIOS[-1] * (1.0 - 1e-9)
-    for ratio in asked:
-        if not least <= ratio <= most:
-            span = f"from {RATIOS[0]:g} to {RATIOS[-1]:g}"
-            yield f"range: the denoiser is asked at sigma / alpha = {ratio:.4g}, but the run's noisy levels go {span}"
+    first, last = RATIOS[0], RATIOS[-1]
+    fine = [first * (last / first) ** (i / 30) for i in range(31)]
+    for ratios in (RATIOS, fine):
+        table = build([at("preserving", ratio) for ratio in (*ratios, 0.0)])
+        if bool(draws(table)) != stochastic:
+            yield f"draws: it draws {'noise' if draws(table) else 'nothing'}, but is said to be stochastic={stochastic}"
+        for ratio in (node.level.noise_ratio for node in table if node.evaluate):
+            if not last * (1.0 - 1e-9) <= ratio <= first * (1.0 + 1e-9):
+                span = f"from {first:g} to {last:g}"
+                yield f"range: the denoiser is asked at sigma / alpha = {ratio:.4g}, but the run's noisy levels go {span}"
 
 
 def _frames(build: Build) -> Iterator[str]:

@@ -79,6 +79,13 @@ BREAKAGES = (
         ("sampling",),
     ),
     Breakage(
+        "the largest run within some calls makes one too few",
+        "sampling.py",
+        "calls + 1, most_steps(schedule))",
+        "calls, most_steps(schedule))",
+        ("sampling",),
+    ),
+    Breakage(
         "a step up has the moments of a step down",
         "tableau.py",
         "    return H * total\n",

@@ -224,4 +224,18 @@ BREAKAGES = (
         "smallest**2",
         ("solver_forms", "solvers"),
     ),
+    Breakage(
+        "churn goes above the run's first level",
+        "solvers/churn.py",
+        "min(here * (1.0 + gamma), most)",
+        "here * (1.0 + gamma)",
+        ("testing", "solver_forms"),
+    ),
+    Breakage(
+        "DPM-Solver's correction is turned round on long steps",
+        "solvers/singlestep.py",
+        "return change + (share * s.alpha * of_belief)",
+        "return change - (share * s.alpha * of_belief)",
+        ("testing", "solver_forms"),
+    ),
 )
