@@ -164,3 +164,13 @@ PEERED = {"deis", "plms", "unipc", "sa_solver"}
 
 def test_every_solver_of_the_catalogue_is_compared_with_another_form_of_it() -> None:
     assert set(SOLVERS) <= set(CLOSED) | set(STEPWISE) | PEERED
+
+
+def test_on_a_long_step_out_of_noise_dpm_solver_corrects_the_belief() -> None:
+    """There the correction is DPM-Solver++'s, alpha_s (1 - exp(-h)) (D_u - D_t) / (2 r_1) with r_1 = 1/2: D_u alone is left."""
+    t, s = at("preserving", 1e5), at("preserving", 0.4)
+    last = solvers.dpm_solver([t, s], order=2)[-1]
+    r = t.alpha * s.sigma / (s.alpha * t.sigma)
+    assert last.outputs[1] == pytest.approx(s.alpha * (1 - r))
+    assert last.outputs.get(0, 0.0) == pytest.approx(0.0, abs=1e-9)
+    assert last.states == pytest.approx({0: s.sigma / t.sigma})

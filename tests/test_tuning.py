@@ -70,6 +70,23 @@ def test_whatever_the_numbers_a_constant_belief_is_followed_and_the_noise_is_gon
     torch.testing.assert_close(ends, torch.full_like(x, 0.7), atol=1e-12, rtol=0)
 
 
+def test_a_weight_adds_an_earlier_belief_and_takes_the_newest_one_away() -> None:
+    """As the form is written down: alpha_s (1 - r) d (D_j - D), here with all other numbers left alone."""
+    form = _form(partial(adams, frame="flow", order=3), 4)
+    start = form.begin(SPACINGS["asinh"](LINEAR, 4))
+    for place, (kind, step, back) in enumerate(form.kinds):
+        if kind != "weight" or step == form.calls:  # the last step is put right as a whole
+            continue
+        plain, moved = form.table(start), form.table([n + 0.25 * (i == place) for i, n in enumerate(start)])
+        asked = [n for n, node in enumerate(plain) if node.evaluate]
+        t, s = plain[asked[step - 1]].level, plain[asked[step]].level
+        added = 0.25 * s.alpha * (1 - t.alpha * s.sigma / (s.alpha * t.sigma))
+        before, after = plain[asked[step]].outputs, moved[asked[step]].outputs
+        changed = {k: after.get(k, 0.0) - before.get(k, 0.0) for k in before.keys() | after.keys()}
+        expected = {asked[step - 1 - back]: added, asked[step - 1]: -added}
+        assert {k: v for k, v in changed.items() if abs(v) > 1e-12} == pytest.approx(expected)
+
+
 def test_levels_that_rise_or_leave_the_schedule_do_not_fit() -> None:
     form = _form(adams, 3)
     rest = [0.0] * (len(form.kinds) - 2)

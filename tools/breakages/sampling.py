@@ -81,8 +81,8 @@ BREAKAGES = (
     Breakage(
         "the largest run within some calls makes one too few",
         "sampling.py",
-        "calls + 1, most_steps(schedule))",
-        "calls, most_steps(schedule))",
+        "    return fewer\n",
+        "    return max(fewer - 1, 1)\n",
         ("sampling",),
     ),
     Breakage(

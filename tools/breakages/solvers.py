@@ -229,13 +229,13 @@ BREAKAGES = (
         "solvers/churn.py",
         "min(here * (1.0 + gamma), most)",
         "here * (1.0 + gamma)",
-        ("testing", "solver_forms"),
+        ("sampling",),
     ),
     Breakage(
         "DPM-Solver's correction is turned round on long steps",
         "solvers/singlestep.py",
         "return change + (share * s.alpha * of_belief)",
         "return change - (share * s.alpha * of_belief)",
-        ("testing", "solver_forms"),
+        ("solver_forms",),
     ),
 )
