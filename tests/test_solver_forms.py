@@ -174,3 +174,10 @@ def test_on_a_long_step_out_of_noise_dpm_solver_corrects_the_belief() -> None:
     assert last.outputs[1] == pytest.approx(s.alpha * (1 - r))
     assert last.outputs.get(0, 0.0) == pytest.approx(0.0, abs=1e-9)
     assert last.states == pytest.approx({0: s.sigma / t.sigma})
+
+
+def test_churn_asks_for_no_more_noise_than_the_run_began_with() -> None:
+    levels = [at("preserving", ratio) for ratio in (1.0, 0.9, 0.5, 0.0)]
+    table = solvers.edm(levels)
+    assert max(node.level.noise_ratio for node in table) <= 1.0 + 1e-12
+    assert any(abs(node.level.noise_ratio - 1.0) < 1e-12 for node in table[1:])  # the second step has gone up, as far as it may

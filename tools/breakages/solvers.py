@@ -229,7 +229,7 @@ BREAKAGES = (
         "solvers/churn.py",
         "min(here * (1.0 + gamma), most)",
         "here * (1.0 + gamma)",
-        ("sampling",),
+        ("solver_forms",),
     ),
     Breakage(
         "DPM-Solver's correction is turned round on long steps",
