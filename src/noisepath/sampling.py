@@ -105,8 +105,8 @@ def sample(denoiser: Denoise, shape: Sequence[int], **options: Unpack[Options]) 
         spacing: a name of ``SPACINGS`` (default "log_snr"), or a function (schedule, steps) -> levels.
         levels: the levels themselves, falling in noise, in place of spacing and steps.
         schedule: where the spacing takes its levels from (default: ``denoiser.schedule``).
-        strength: where to begin: 1 (default) at the schedule's noisiest level, less that share of the way up from the data,
-            in the schedule's own time; or a Level.  ``steps`` are those really made.
+        strength: where to begin: 1 (default) is the schedule's noisiest level, 0.6 the level at 0.6 of the way from data to
+            it, in the schedule's own time; or a Level.  ``steps`` are those really made.
         start: pictures (B, *) to begin from, in place of none: noised to the first level by the run's first draw.
         seed: whole number; picture i depends on (seed, i) alone.
         indices: the pictures' numbers i (default 0 .. B-1): ``indices=[7]`` makes picture 7 alone.

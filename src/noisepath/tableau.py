@@ -120,7 +120,7 @@ def joined(tables: Sequence[Tableau]) -> Tableau:
             states = {k + shift: w for k, w in node.states.items()}
             outputs = {k + shift: w for k, w in node.outputs.items()}
             drawn = {Draw(draw.step + steps, draw.stage): w for draw, w in node.draws.items()}
-            nodes.append(Node(node.level, states, outputs, drawn, node.evaluate))
+            nodes.append(replace(node, states=states, outputs=outputs, draws=drawn))
     return tuple(nodes)
 
 
