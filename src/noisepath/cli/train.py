@@ -39,6 +39,7 @@ def run(command: Train, device: str) -> None:
         _judge(folder, device, command.progress)
     page.write(folder)
     print(f"the model is in {folder}; new pictures: noisepath sample {folder}")
+    print(f"samplers of few steps, fitted to it: noisepath tune {folder}")
     print(f"all about it: {folder / 'index.html'}")
 
 

@@ -14,7 +14,7 @@ from ..scalings import SCALINGS
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["ROUNDING", "Schedule", "rates_from_slope"]
+__all__ = ["ROUNDING", "Derived", "Schedule", "rates_from_slope"]
 
 # A time this near to an end of the axis, relative to its length, is that end: t -> log_snr -> t rounds.
 ROUNDING = 1e-9
@@ -125,6 +125,36 @@ class Schedule(ABC):
     def _log_snrs(self, *times: float) -> list[float]:
         found: list[float] = self.log_snr(torch.tensor(times, dtype=torch.float64)).tolist()
         return found
+
+
+class Derived(Schedule):
+    """A schedule seen through another one, ``base``: its time axis, its frame and its table's length, unless told otherwise."""
+
+    base: Schedule
+
+    @property
+    def t_min(self) -> float:
+        return self.base.t_min
+
+    @property
+    def t_max(self) -> float:
+        return self.base.t_max
+
+    @property
+    def t_low(self) -> float:
+        return self.base.t_low
+
+    @property
+    def t_high(self) -> float:
+        return self.base.t_high
+
+    @property
+    def scaling(self) -> str:
+        return self.base.scaling
+
+    @property
+    def num_timesteps(self) -> int | None:
+        return self.base.num_timesteps
 
 
 def rates_from_slope(schedule: Schedule, t: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..scalings import SCALINGS
-from .base import Schedule
+from .base import Derived, Schedule
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,7 +16,7 @@ __all__ = ["Shifted"]
 
 
 @dataclass(frozen=True)
-class Shifted(Schedule):
+class Shifted(Derived):
     """Another schedule with ``factor`` times the noise at each time: sigma / alpha is multiplied, the frame is kept.
 
     Larger pictures need more noise for the same destruction.  Simple diffusion (Hoogeboom et al. 2301.11093, eq. 4)
@@ -30,30 +30,6 @@ class Shifted(Schedule):
     def __post_init__(self) -> None:
         if not 0 < self.factor < math.inf:
             raise ValueError(f"a shift needs a finite factor above 0, but got {self.factor}")
-
-    @property
-    def t_min(self) -> float:
-        return self.base.t_min
-
-    @property
-    def t_max(self) -> float:
-        return self.base.t_max
-
-    @property
-    def t_low(self) -> float:
-        return self.base.t_low
-
-    @property
-    def t_high(self) -> float:
-        return self.base.t_high
-
-    @property
-    def scaling(self) -> str:
-        return self.base.scaling
-
-    @property
-    def num_timesteps(self) -> int | None:
-        return self.base.num_timesteps
 
     def log_snr(self, t: Tensor) -> Tensor:
         return self.base.log_snr(t) - 2 * math.log(self.factor)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..levels import Level
-from .base import ROUNDING, Schedule
+from .base import ROUNDING, Derived, Schedule
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,7 +16,7 @@ __all__ = ["Stretch", "begun", "time_at"]
 
 
 @dataclass(frozen=True)
-class Stretch(Schedule):
+class Stretch(Derived):
     """Another schedule with runs from time ``first`` to ``last``: all else, its whole time axis too, is the other's.
 
     Every spacing divides the stretch as it divides a whole schedule.  A table's stretch has the table's times within it, and
@@ -41,18 +41,6 @@ class Stretch(Schedule):
     @property
     def t_min(self) -> float:
         return self.last
-
-    @property
-    def t_low(self) -> float:
-        return self.base.t_low
-
-    @property
-    def t_high(self) -> float:
-        return self.base.t_high
-
-    @property
-    def scaling(self) -> str:
-        return self.base.scaling
 
     @property
     def num_timesteps(self) -> int | None:

@@ -139,7 +139,7 @@ def leaves_noise(t: Level, s: Level) -> float:
 
     That frame is not continuous at pure noise: a second slope's weight grows like 1 / alpha_t.  So for very long steps from
     much noise (r below 0.1 and v_t = sigma / (alpha + sigma) above 0.9) it passes linearly into another, reached at r = 0.05
-    and v_t = 0.95.  No usual grid has such steps.
+    and v_t = 0.95.  Only grids of very few steps have such steps.
     """
     return _ramp(ratio(t, s), *_LONG_STEP) * _ramp(t.sigma / (t.alpha + t.sigma), *_MUCH_NOISE)
 
