@@ -66,5 +66,5 @@ $(VENV)/.developing: $(VENV)/.installed
 	@touch $@
 
 $(VENV)/.peers: $(VENV)/.developing
-	$(PIP) --no-deps k-diffusion torchsde torchdiffeq trampoline azula einops
+	$(PIP) --no-deps k-diffusion torchsde torchdiffeq trampoline azula einops smalldiffusion
 	@touch $@

@@ -1,4 +1,4 @@
-"""Peers (diffusers, k-diffusion, azula), driven on any levels with any denoiser, in float64: what the comparisons share.
+"""Peers, driven on any levels with any denoiser, in float64: what the comparisons share.
 
 Each peer's module is loaded as a copy of its own installed source, in which float32 means float64: nothing of the peer itself
 is changed, and a copy may have a line of it repaired to see what that does.  diffusers' schedulers are given our levels in
@@ -78,11 +78,7 @@ def copy_of(module: str, repairs: Mapping[str, str] | None = None, *, float64: b
 
 def k_diffusion(repairs: Mapping[str, str] | None = None) -> Any:
     """k_diffusion.sampling alone, with stand-ins for what its samplers do not use: the package imports its training too."""
-    found = importlib.util.find_spec("k_diffusion")
-    if found is None or not found.submodule_search_locations:
-        raise ModuleNotFoundError("k-diffusion is not installed (make peers)")
-    package, utils = ModuleType("k_diffusion"), ModuleType("k_diffusion.utils")
-    package.__path__ = list(found.submodule_search_locations)
+    package, utils = _hollow("k_diffusion", "k-diffusion"), ModuleType("k_diffusion.utils")
     package.utils = utils  # type: ignore[attr-defined]
     utils.append_dims = lambda x, n: x[(...,) + (None,) * (n - x.ndim)]  # type: ignore[attr-defined]
     stand_ins = {"k_diffusion": package, "k_diffusion.utils": utils}
@@ -92,6 +88,22 @@ def k_diffusion(repairs: Mapping[str, str] | None = None) -> Any:
             stand_ins[name].odeint = None  # type: ignore[attr-defined]
     with _in_place_of(stand_ins):
         return copy_of("k_diffusion.sampling", repairs, float64=False)
+
+
+def smalldiffusion() -> Any:
+    """smalldiffusion.diffusion alone: the package imports data sets and networks too."""
+    with _in_place_of({"smalldiffusion": _hollow("smalldiffusion", "smalldiffusion")}):
+        return copy_of("smalldiffusion.diffusion", float64=False)
+
+
+def _hollow(package: str, distribution: str) -> ModuleType:
+    """An installed package in which nothing is imported but what is asked for."""
+    found = importlib.util.find_spec(package)
+    if found is None or not found.submodule_search_locations:
+        raise ModuleNotFoundError(f"{distribution} is not installed (make peers)")
+    made = ModuleType(package)
+    made.__path__ = list(found.submodule_search_locations)
+    return made
 
 
 def stand_in(name: str) -> AbstractContextManager[None]:
