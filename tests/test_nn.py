@@ -53,7 +53,7 @@ def test_a_residual_block_is_what_its_name_says_step_by_step() -> None:
     block = ResidualBlock(6, 4, 8, groups=2)
     nn.init.normal_(block.conv_out.weight)
     x, e = torch.randn(2, 6, 5, 3), torch.randn(2, 8)
-    scale, shift = block.modulation(e)[:, :4], block.modulation(e)[:, 4:]
+    scale, shift = block.modulated.modulation(e)[:, :4], block.modulated.modulation(e)[:, 4:]
     h = F.conv2d(F.silu(F.group_norm(x, 2)), block.conv_in.weight, block.conv_in.bias, padding=1)
     h = F.group_norm(h, 2) * (1 + scale[:, :, None, None]) + shift[:, :, None, None]
     h = F.conv2d(F.silu(h), block.conv_out.weight, block.conv_out.bias, padding=1)

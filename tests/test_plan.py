@@ -38,7 +38,8 @@ def test_size_and_fold_follow_the_pictures_and_the_machine(
     config, network, choices = choose(TrainConfig(), shape, 10, device)
     assert (config.size, config.fold) == (size, fold)
     assert network.fold == fold and network.in_channels == shape[0] and network.classes == 10
-    assert {choice.name for choice in choices} == {"size", "fold", "times", "learning_rate"}
+    told = {"size", "fold", "times", "learning_rate"} | ({"linear"} if max(shape) > 12 else set())
+    assert {choice.name for choice in choices} == told
     assert all(choice.reason for choice in choices)
 
 
@@ -52,7 +53,7 @@ def test_a_short_run_on_a_cpu_gets_the_network_that_learns_soonest() -> None:
 
 
 def test_what_is_said_is_kept_and_not_explained() -> None:
-    said = TrainConfig(size="tiny", fold=3, learning_rate=0.5, times_options={"mean": -0.7})
+    said = TrainConfig(size="tiny", fold=3, linear=True, learning_rate=0.5, times_options={"mean": -0.7})
     config, network, choices = choose(said, (3, 64, 64), 0, "cpu")
     assert config == said and network.fold == 3 and choices == []
 

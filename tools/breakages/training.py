@@ -97,8 +97,8 @@ BREAKAGES = (
     Breakage(
         "the squares that are folded are not smoothed over",
         "nn/blocks.py",
-        "unfolded + seen, outputs, 3, padding=1",
-        "unfolded + seen, outputs, 1, padding=0",
+        "unfolded + seen, wide, 3, padding=1",
+        "unfolded + seen, wide, 1, padding=0",
         ("nn",),
     ),
     Breakage(
@@ -118,8 +118,8 @@ BREAKAGES = (
     Breakage(
         "the U-Net's modulation scales by s, not 1 + s",
         "nn/blocks.py",
-        "torch.addcmul(shift, self.norm_out(h), 1.0 + scale)",
-        "torch.addcmul(shift, self.norm_out(h), scale)",
+        "torch.addcmul(shift, self.norm(x), 1.0 + scale)",
+        "torch.addcmul(shift, self.norm(x), scale)",
         ("nn",),
     ),
 )

@@ -1,4 +1,5 @@
-"""Networks: ``config`` the numbers (no torch needed), ``blocks`` the parts, ``unet`` the U-Net."""
+"""Networks: ``config`` the numbers (no torch needed), ``blocks`` the parts, ``linear`` the part that is not
+learned, ``unet`` the U-Net."""
 
 from __future__ import annotations
 
@@ -9,8 +10,9 @@ from noisepath._lazy import offer
 if TYPE_CHECKING:
     from noisepath.nn.config import SIZES as SIZES
     from noisepath.nn.config import UNetConfig as UNetConfig
+    from noisepath.nn.linear import LinearPart as LinearPart
     from noisepath.nn.unet import UNet as UNet
 
-_WHERE = {"SIZES": "config", "UNetConfig": "config", "UNet": "unet"}
-__all__ = ["SIZES", "UNet", "UNetConfig"]
+_WHERE = {"SIZES": "config", "UNetConfig": "config", "LinearPart": "linear", "UNet": "unet"}
+__all__ = ["SIZES", "LinearPart", "UNet", "UNetConfig"]
 __getattr__ = offer(__name__, _WHERE)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["Attention", "Downsample", "Enter", "Leave", "ResidualBlock", "Upsample", "group_norm", "zero"]
+__all__ = ["Attention", "Downsample", "Enter", "Leave", "Modulated", "ResidualBlock", "Upsample", "group_norm", "zero"]
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -49,24 +49,45 @@ class Enter(nn.Module):
 class Leave(nn.Module):
     """Out of the network: norm, SiLU, 3x3 convolution; a folded picture is unfolded to some channels first.
 
-    Places that were folded are each computed for themselves, which would show as a grid: so the last convolution runs over
-    the pixels, and looks at the picture that entered beside what the network says.
+    Places that were folded are each computed for themselves, which would show as a grid: so two convolutions run over the
+    pixels, and look at the picture that entered beside what the network says.  Between them e sets scale and shift: how much
+    of the finest detail is noise depends on the noise level, and no coarser layer sees that detail.
     """
 
-    def __init__(self, inputs: int, outputs: int, groups: int, fold: int, seen: int, unfolded: int = 8) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, embedding: int, groups: int, fold: int, seen: int, unfolded: int = 8, wide: int = 24
+    ) -> None:
         super().__init__()
         self.fold = fold
         self.norm = group_norm(inputs, groups)
-        self.unfold = nn.Conv2d(inputs, unfolded * fold**2, 3, padding=1) if fold > 1 else None
-        self.conv = zero(nn.Conv2d(inputs if fold == 1 else unfolded + seen, outputs, 3, padding=1))
+        if fold > 1:
+            self.unfold = nn.Conv2d(inputs, unfolded * fold**2, 3, padding=1)
+            self.mix = nn.Conv2d(unfolded + seen, wide, 3, padding=1)
+            self.modulated = Modulated(wide, embedding, 8)
+        self.conv = zero(nn.Conv2d(wide if fold > 1 else inputs, outputs, 3, padding=1))
 
-    def forward(self, h: Tensor, x: Tensor) -> Tensor:
-        """h: (B, inputs, H / fold, W / fold), x: (B, seen, H, W), what entered -> (B, outputs, H, W)."""
+    def forward(self, h: Tensor, x: Tensor, e: Tensor) -> Tensor:
+        """h: (B, inputs, H / fold, W / fold), x: (B, seen, H, W), what entered, e: (B, embedding) -> (B, outputs, H, W)."""
         h = F.silu(self.norm(h))
-        if self.unfold is not None:
+        if self.fold > 1:
             h = torch.cat([F.silu(F.pixel_shuffle(self.unfold(h), self.fold)), x], dim=1)
+            h = F.silu(self.modulated(self.mix(h), e))
         out: Tensor = self.conv(h)
         return out
+
+
+class Modulated(nn.Module):
+    """Group norm, then scale and shift by e."""
+
+    def __init__(self, channels: int, embedding: int, groups: int) -> None:
+        super().__init__()
+        self.norm = group_norm(channels, groups)
+        self.modulation = nn.Linear(embedding, 2 * channels)
+
+    def forward(self, x: Tensor, e: Tensor) -> Tensor:
+        """x: (B, channels, H, W), e: (B, embedding) -> same shape as x."""
+        scale, shift = self.modulation(e)[:, :, None, None].chunk(2, dim=1)
+        return torch.addcmul(shift, self.norm(x), 1.0 + scale)
 
 
 class ResidualBlock(nn.Module):
@@ -76,17 +97,14 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.norm_in = group_norm(inputs, groups)
         self.conv_in = nn.Conv2d(inputs, outputs, 3, padding=1)
-        self.modulation = nn.Linear(embedding, 2 * outputs)
-        self.norm_out = group_norm(outputs, groups)
+        self.modulated = Modulated(outputs, embedding, groups)
         self.dropout = nn.Dropout(dropout)
         self.conv_out = zero(nn.Conv2d(outputs, outputs, 3, padding=1))
         self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 
     def forward(self, x: Tensor, e: Tensor) -> Tensor:
         """x: (B, inputs, H, W), e: (B, embedding) -> (B, outputs, H, W)."""
-        scale, shift = self.modulation(e)[:, :, None, None].chunk(2, dim=1)
-        h = self.conv_in(F.silu(self.norm_in(x)))
-        h = torch.addcmul(shift, self.norm_out(h), 1.0 + scale)
+        h = self.modulated(self.conv_in(F.silu(self.norm_in(x))), e)
         h = self.conv_out(self.dropout(F.silu(h)))
         out: Tensor = self.skip(x) + h
         return out

@@ -40,7 +40,10 @@ class UNetConfig:
     """Dropout inside the residual blocks."""
     fold: int = 1
     """Side of the squares of pixels that become the channels of one place before level 0: 2 makes the network four times
-    cheaper, and its last layer, which sees the picture itself again, smooths the seams.  1: none."""
+    cheaper, and its last layers, which see the picture itself again, smooth the seams.  1: none."""
+    spectrum: tuple[int, int] | None = None
+    """Height and width of the pictures whose spectrum the network holds, and begins with as the best linear denoiser
+    (:class:`noisepath.nn.LinearPart`), which goes with EDM's preconditioning alone.  None: it begins with 0."""
     time_scale: float = 1.0
     """What t is multiplied with before its sines and cosines, which resolve a range of about 1000 best."""
 
@@ -57,6 +60,13 @@ class UNetConfig:
             )
         if not _is_int(self.classes) or self.classes < 0:
             raise ValueError(f"UNetConfig: classes must be a whole number >= 0, but is {self.classes!r}")
+        if self.spectrum is not None and (len(self.spectrum) != 2 or not all(_is_int(n) and n >= 1 for n in self.spectrum)):
+            raise ValueError(f"UNetConfig: spectrum is a height and a width in pixels, or None, but is {self.spectrum!r}")
+        if self.spectrum is not None and self.in_channels != self.out_channels:
+            raise ValueError(
+                f"UNetConfig: a linear denoiser gives what it takes, but in_channels is {self.in_channels} and out_channels "
+                f"{self.out_channels}: leave out spectrum"
+            )
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"UNetConfig: dropout must be in [0, 1), but is {self.dropout}")
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from noisepath.embedding import get_timestep_embedding
 from noisepath.nn.blocks import Attention, Downsample, Enter, Leave, ResidualBlock, Upsample
 from noisepath.nn.config import UNetConfig
+from noisepath.nn.linear import LinearPart
 
 __all__ = ["UNet"]
 
@@ -37,7 +38,8 @@ class _Stage(nn.Module):
 class UNet(nn.Module):
     """A U-Net for pictures of any size; ``config`` holds every number of it.
 
-    At initialisation its output is exactly 0 and every residual block is the identity.
+    At initialisation every residual block is the identity and its output is exactly 0, or with ``config.spectrum`` that of
+    the best linear denoiser, once ``linear.measure`` has been given pictures.
     """
 
     def __init__(self, config: UNetConfig | None = None) -> None:
@@ -49,7 +51,9 @@ class UNet(nn.Module):
             nn.Linear(config.embedding, config.embedding), nn.SiLU(), nn.Linear(config.embedding, config.embedding)
         )
         self.embed_label = nn.Embedding(config.classes + 1, config.embedding) if config.classes else None
-        self.enter = Enter(config.in_channels, widths[0], config.fold)
+        self.linear = LinearPart(config.in_channels, *config.spectrum) if config.spectrum else None
+        seen = config.in_channels * (2 if config.spectrum else 1)
+        self.enter = Enter(seen, widths[0], config.fold)
         self.down = nn.ModuleList(
             nn.ModuleList(_Stage(width, width, config, has[level]) for _ in range(blocks)) for level, width in enumerate(widths)
         )
@@ -62,7 +66,7 @@ class UNet(nn.Module):
             for level, width in enumerate(widths)
         )
         self.grow = nn.ModuleList(Upsample(b, a) for a, b in pairwise(widths))
-        self.leave = Leave(widths[0], config.out_channels, config.groups, config.fold, config.in_channels)
+        self.leave = Leave(widths[0], config.out_channels, config.embedding, config.groups, config.fold, seen)
 
     def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
         """The prediction for noisy pictures.
@@ -76,6 +80,13 @@ class UNet(nn.Module):
             (B, out_channels, H, W).
         """
         e = self._embed(x, t, label)
+        if self.linear is None:
+            return self._features(x, e)
+        first, noise, size = self.linear(x, t)
+        return (first + size * self._features(torch.cat([x, noise.to(x.dtype)], dim=1), e)).to(x.dtype)
+
+    def _features(self, x: Tensor, e: Tensor) -> Tensor:
+        """Down, middle and up: what is learned of the pictures x, told e."""
         height, width = x.shape[-2:]
         seen = _pad(x, self.config.fold * 2 ** len(self.shrink))
         x = _ordered(self.enter(seen))
@@ -91,7 +102,7 @@ class UNet(nn.Module):
             for stage in _stages(self.up[level]):
                 x = stage(torch.cat([x, kept.pop()], dim=1), e)
             x = self.grow[level - 1](x) if level else x
-        out: Tensor = self.leave(x, seen)
+        out: Tensor = self.leave(x, seen, e)
         return _crop(out, height, width)
 
     def _embed(self, x: Tensor, t: Tensor, label: Tensor | None) -> Tensor:

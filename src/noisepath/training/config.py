@@ -38,6 +38,9 @@ class TrainConfig:
     """U-Net size by name (``noisepath.nn.SIZES``); auto: by the pictures and the machine."""
     fold: int | None = None
     """Side of the squares of pixels that the network sees as one place with more channels; 1: none."""
+    linear: bool | None = None
+    """Whether the network begins as the best linear denoiser of the pictures (``noisepath.nn.LinearPart``); if not said, with
+    edm's prediction beyond 12 pixels."""
     channels: tuple[int, ...] | None = None
     """Width at each resolution, full size first; the size's own if not given."""
     blocks: int | None = None

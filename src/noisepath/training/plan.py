@@ -6,6 +6,7 @@ The rules, for a longer side of s pixels:
                 half an hour; on an accelerator small up to 16 and base beyond
     fold        1 up to 20 pixels; beyond, squares of 2 (of 4 beyond 48) on a CPU, where full size would take days;
                 on an accelerator squares of 2 beyond 96
+    linear      beyond 12 pixels a network with edm's prediction begins as the best linear denoiser of the pictures' spectrum
     times       log-normal noise levels around log sigma = -1.2 for 8 pixels, and higher by log(s / 8) for larger pictures, up
                 to 0: neighbouring pixels are alike, so that it takes more noise to hide what a picture shows
     rate        3e-3 up to 2 million parameters, 2e-3 up to 12 million, 5e-4 beyond
@@ -99,6 +100,14 @@ def choose(
             else f"{fold} x {fold} pixels as one place: {fold**2} times cheaper at full size"
         )
         choices.append(Choice("fold", str(fold), reason))
+    if config.linear is None:
+        config = replace(config, linear=config.prediction == "edm" and side > 12)
+        if config.linear:
+            choices.append(Choice("linear", "yes", "the network begins as the best linear denoiser of these pictures"))
+    if config.linear and config.prediction != "edm":
+        raise ValueError(
+            f"a network begins as a linear denoiser with prediction 'edm' alone, but is to predict {config.prediction!r}"
+        )
     network = network_config(shape, classes, config, schedules.schedule(config.schedule, **config.schedule_options))
     if config.times == "log_normal" and "mean" not in config.times_options:
         mean = min(0.0, max(-1.2, round(-1.2 + math.log(side / 8), 2)))
@@ -127,6 +136,7 @@ def network_config(shape: tuple[int, ...], classes: int, config: TrainConfig, sc
         classes=classes,
         dropout=config.dropout,
         time_scale=1000.0 / axis,
+        spectrum=(shape[1], shape[2]) if config.linear else None,
     )
 
 

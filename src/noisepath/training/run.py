@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from noisepath import schedules
 from noisepath.data import DataConfig, changed, holdout_size, open_data, split
@@ -52,6 +53,8 @@ LONGEST_TRIAL = 20.0
 """Seconds after which a trial has seen enough, however few its steps."""
 GAIN = 1.1
 """How many times faster half precision must be to be chosen."""
+SPECTRUM_OF = 2048
+"""Pictures that the network's linear part is measured on."""
 
 
 @dataclass(frozen=True)
@@ -200,6 +203,8 @@ def build(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         network = UNet(numbers)
+    if network.linear is not None:
+        network.linear.measure(_some(data), data.sigma_data)
 
     def make(config: TrainConfig, total: int) -> Trainer:
         own = replace(objective, times=deepcopy(times))
@@ -207,6 +212,18 @@ def build(
         return Trainer(on_device, own, data, config, total, processes=team, flip=flip, workers=workers)
 
     return Made(make, config, choices, network, len(data))
+
+
+def _some(data: Any) -> Tensor:
+    """At most :data:`SPECTRUM_OF` pictures, from all over the data; those that can't be read are left out."""
+    numbers = torch.linspace(0, len(data) - 1, min(len(data), SPECTRUM_OF)).round().long().tolist()
+    found: list[Tensor] = []
+    for number in numbers:
+        try:
+            found.append(data.batch([number])[0])
+        except ValueError:  # it is named once training comes to it
+            continue
+    return torch.cat(found) if found else torch.ones(1, *data.shape)
 
 
 def steps_in(seconds: float, each: float, spent: float = 0.0) -> int:

@@ -1,0 +1,109 @@
+"""The best linear denoiser, as the part of a network that need not be learned.
+
+Pictures have most of their power at low spatial frequencies.  For x = x_0 + s z (variance exploding), whose x_0 has the power
+S_f at the frequency f of the cosine transform, the least squared error that a linear map can reach has Wiener's filter:
+
+    D_f = S_f / (S_f + s^2) x_f          error_f = S_f s^2 / (S_f + s^2)
+
+EDM's preconditioning (Karras et al. 2206.00364, table 1) starts a network at the same formula with one number, the data's
+variance d^2, for all frequencies.  What the filter does better is, in the units of EDM's output,
+
+    first_f = (S_f - d^2) s / (d (S_f + s^2)) (c_in x)_f
+
+and the network is left with what no filter can do, as large as the filter's error: ``gain`` is that over EDM's.  On photographs
+of 32 x 32 pixels the filter's error is a fourth of EDM's start at s = 0.15, and to learn that much takes a network long.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["LinearPart", "cosines", "power_of"]
+
+# c_noise at pure noise is infinite; from here on nothing changes in float32 any more.
+NOISIEST = 1e4
+
+
+@lru_cache(maxsize=16)
+def cosines(size: int) -> Tensor:
+    """The orthonormal cosine transform (DCT-II) of ``size`` values, (size, size): frequencies are rows; float64."""
+    place = torch.arange(size, dtype=torch.float64)
+    rows = torch.cos(math.pi / size * (place + 0.5) * place[:, None]) * math.sqrt(2.0 / size)
+    rows[0] /= math.sqrt(2.0)
+    return rows
+
+
+def power_of(pictures: Tensor) -> tuple[Tensor, Tensor]:
+    """The directions in colour space that vary apart, and the mean power of pictures (B, C, H, W) along them at each frequency.
+
+    Returns:
+        (C, C), orthonormal, a direction a row, and (C, H, W), both float64.  The power is a mean square, not a variance.
+    """
+    x = pictures.double()
+    across = torch.einsum("bchw,bdhw->cd", x, x) / (x.numel() // x.shape[1])
+    colours = torch.linalg.eigh(across).eigenvectors.T.contiguous()
+    square = torch.zeros(x.shape[1:], dtype=torch.float64)
+    for some in x.split(256):
+        square += _transformed(some, colours).square().sum(0)
+    return colours, square / len(x)
+
+
+def _transformed(x: Tensor, colours: Tensor) -> Tensor:
+    """Pictures by colour direction and frequency."""
+    high, wide = (cosines(size).to(x) for size in x.shape[-2:])
+    out: Tensor = high @ torch.einsum("dc,bchw->bdhw", colours, x) @ wide.T
+    return out
+
+
+class LinearPart(nn.Module):
+    """What a linear denoiser says of a picture, for networks with EDM's preconditioning.
+
+    The power is measured on pictures of one size; others have it interpolated over relative frequency.
+    """
+
+    colours: Tensor
+    power: Tensor
+    sigma_data: Tensor
+
+    def __init__(self, channels: int, height: int, width: int) -> None:
+        super().__init__()
+        self.register_buffer("colours", torch.eye(channels))
+        self.register_buffer("power", torch.ones(channels, height, width))
+        self.register_buffer("sigma_data", torch.ones(()))
+
+    def measure(self, pictures: Tensor, sigma_data: float) -> None:
+        """Take the spectrum of pictures (B, C, H, W), in units of ``sigma_data``, the d of EDM's preconditioning."""
+        self.sigma_data.fill_(sigma_data)
+        colours, power = power_of(pictures)
+        self.colours.copy_(colours)
+        self.power.copy_(power.clamp(min=1e-8) / sigma_data**2)
+
+    def forward(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """x: (B, C, H, W) as a network sees it, c_in x; t: (B,), EDM's c_noise, log(sigma / alpha) / 4.
+
+        Returns:
+            the filter's part of EDM's output and the noise that the filter sees in x, both (B, C, H, W), and the size of what
+            is left to the network, (B, 1, 1, 1); in no less than float32.
+        """
+        with torch.autocast(x.device.type, enabled=False):
+            exact = torch.promote_types(x.dtype, torch.float32)
+            x, t = x.to(exact), t.to(exact)
+            high, wide = (cosines(size).to(x) for size in x.shape[-2:])
+            power, colours = self._power(x.shape[-2], x.shape[-1]).to(exact), self.colours.to(exact)
+            s = (torch.exp(4.0 * t) / self.sigma_data).clamp(max=NOISIEST).view(-1, 1, 1, 1)  # in units of d
+            seen = high @ torch.einsum("dc,bchw->bdhw", colours, x) @ wide.T
+            share = seen / (power + s * s)
+            both = torch.cat([(power - 1.0) * s * share, s * torch.sqrt(1.0 + s * s) * share])
+            back = torch.einsum("dc,bdhw->bchw", colours, high.T @ both @ wide)
+            left = (power / (power + s * s)).mean((1, 2, 3), keepdim=True)
+            return back[: len(x)], back[len(x) :], torch.sqrt(left * (1.0 + s * s))
+
+    def _power(self, height: int, width: int) -> Tensor:
+        if self.power.shape[-2:] == (height, width):
+            return self.power
+        return F.interpolate(self.power[None], size=(height, width), mode="bilinear", align_corners=False)[0]
