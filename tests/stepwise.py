@@ -92,7 +92,7 @@ def adams(D: Belief, sigmas: Sequence[float], x: Tensor, z: Noise, frame: str = 
     return x
 
 
-def adams_moulton(D: Belief, sigmas: Sequence[float], x: Tensor, z: Noise, frame: str = "flow", order: int = 3) -> Tensor:
+def adams_moulton(D: Belief, sigmas: Sequence[float], x: Tensor, z: Noise, frame: str = "flow", order: int = 4) -> Tensor:
     scale, place, _ = FRAMES[frame]
     slope = slope_of(frame, D)
     at = [place(sigmas[0])]

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from .schedules import Schedule
 
 __all__ = [
-    "SPACINGS", "Spacing", "angle", "asinh", "ays", "beta", "check_falling", "gits", "karras", "kl_optimal", "leading",
-    "legs", "log_snr", "most_steps", "polyexponential", "quadratic", "reach", "reversed_levels", "sgm_uniform", "time",
-    "trailing",
+    "SPACINGS", "Spacing", "alpha_bar", "angle", "asinh", "ays", "beta", "check_falling", "gits", "karras", "kl_optimal",
+    "leading", "legs", "log_snr", "most_steps", "polyexponential", "quadratic", "reach", "reversed_levels", "sgm_uniform",
+    "time", "trailing",
 ]  # fmt: skip
 
 Spacing = Callable[["Schedule", int], list[Level]]
@@ -154,6 +154,25 @@ def gits(schedule: Schedule, steps: int) -> list[Level]:
     return _tabled(schedule, steps, GITS)
 
 
+def alpha_bar(schedule: Schedule, steps: int, *, power: float = 0.15, detail: float = 0.3) -> list[Level]:
+    """Uniform in (-log alpha_bar)^power, where alpha_bar = 1 / (1 + noise_ratio^2), and from there to data.
+
+    DDPM's linear betas make its time such a scale with a power of about 1/2, and as the power goes to 0 it is logarithmic at
+    little noise, as :func:`log_snr` is everywhere: 0.15 has many levels where it is decided what a picture shows (noise_ratio
+    about 1) and enough below.  With few steps the last noise is not worth a call, so the smallest ratio visited is
+    ``detail / steps`` where the schedule goes lower.
+    """
+    _check_positive("power", power)
+    if not 0.0 <= detail < math.inf:
+        raise ValueError(f"detail must be 0 or a positive number, but got {detail}")
+    _check_steps(schedule, steps)
+    first, largest, smallest = reach(schedule)
+    smallest = max(smallest, min(detail / steps, 0.1 * largest))
+    low, high = (math.log1p(ratio * ratio) ** power for ratio in (smallest, largest))
+    ratios = [math.sqrt(math.expm1(u ** (1.0 / power))) for u in _line(high, low, steps)]
+    return [first, *(_at(schedule, ratio) for ratio in ratios[1:]), _clean(schedule)]
+
+
 def angle(schedule: Schedule, steps: int) -> list[Level]:
     """Uniform in the angle atan(sigma / alpha), straight to data (so does cosine's own time).
 
@@ -185,6 +204,7 @@ SPACINGS: dict[str, Spacing] = {
     "quadratic": quadratic,
     "beta": beta,
     "log_snr": log_snr,
+    "alpha_bar": alpha_bar,
     "angle": angle,
     "karras": karras,
     "polyexponential": polyexponential,

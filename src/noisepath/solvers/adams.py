@@ -40,7 +40,7 @@ def adams(levels: Sequence[Level], *, frame: str = "flow", order: int = 3, data_
 
 
 def adams_moulton(
-    levels: Sequence[Level], *, frame: str = "flow", order: int = 3, data_scale: float = 1.0, again: bool = False
+    levels: Sequence[Level], *, frame: str = "flow", order: int = 4, data_scale: float = 1.0, again: bool = False
 ) -> Tableau:
     """Adams' predictor of the given order, and his corrector of the next one; 1 call a step.
 

@@ -271,8 +271,8 @@ SOLVERS: dict[str, Solver] = {
     "adams_moulton": Solver(
         adams_moulton,
         order=3,
-        looks_back=2,
-        own_order=4,
+        looks_back=3,
+        own_order=5,
         calls=1,
         frame="flow",
         summary="Adams' predictor and corrector in any frame",
