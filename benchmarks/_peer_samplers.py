@@ -135,10 +135,10 @@ _K_OWN = (("karras7", 0.01), ("vp-time", 0.0))
 
 
 def k_diffusion() -> Iterator[Contender]:
-    for grid, (name, (function, options)) in itertools.product(_K_GRIDS, _K_SAMPLERS.items()):
-        shipped = grid in _K_OWN and not options
-        sampler = _on_grid(function, *grid, options)
-        yield Contender(f"{name} {grid[0]} smin={grid[1]}", "k-diffusion", shipped, sampler)
+    for (kind, smallest), (name, (function, options)) in itertools.product(_K_GRIDS, _K_SAMPLERS.items()):
+        shipped = (kind, smallest) in _K_OWN and not options
+        sampler = _on_grid(function, kind, smallest, options)
+        yield Contender(f"{name} {kind} smin={smallest}", "k-diffusion", shipped, sampler)
     for smallest in (0.002, 0.01, 0.03):
         yield Contender(f"dpm_fast smin={smallest}", "k-diffusion", smallest == 0.01, _fast(smallest))
 

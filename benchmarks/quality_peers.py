@@ -1,6 +1,6 @@
 """Quality per call of the network on ideal denoisers: 439 configurations of four other libraries.
 
-    python benchmarks/quality_peers.py [--problem mixture digits natural] [--starts 2048] [--threads 1]    about an hour
+    python benchmarks/quality_peers.py [--problem mixture digits natural] [--starts 2048] [--threads 1]    40 minutes on a core
 
 Each gets the problems of ``_problems.py``, 2,048 starts and so many calls, and is measured by what lies between its last
 states and the exact answers.  Its figures are written to benchmarks/peers_quality/PROBLEM.json as soon as it is done; what is
