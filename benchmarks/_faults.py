@@ -1,7 +1,7 @@
 """The tiny run that faults.py disturbs: started in a child, waited for, compared with the undisturbed one.
 
-8 x 8 pictures, 40 steps, a checkpoint each 5.  Runs are children of a process that has loaded all that a run needs already, each
-in its own process group.
+8 x 8 pictures, 40 steps, a checkpoint each 5.  Runs are children, each in its own process group, of a process that has
+loaded all that a run needs already.
 """
 
 from __future__ import annotations
