@@ -6,6 +6,7 @@ Each gives what was wrong, or ``None``; those that need a small disk raise :clas
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -154,17 +155,27 @@ def _read_only(scene: Scene) -> str | None:
 
 def _two_at_once(scene: Scene) -> str | None:
     out = scene.fresh()
+    tried = scene.root / "tried"
 
-    def slow() -> object:
-        step = run_module.Trainer.step
-        run_module.Trainer.step = lambda self: (time.sleep(0.15), step(self))[1]  # type: ignore[method-assign]
+    def patient() -> object:
+        """A run that waits at its fifth step until the others have been tried, a minute at most."""
+        step, made = run_module.Trainer.step, itertools.count(1)
+
+        def held(self: Any) -> Any:
+            end = time.monotonic() + 60.0 * (next(made) == 5)
+            while time.monotonic() < end and not tried.exists():
+                time.sleep(0.01)
+            return step(self)
+
+        run_module.Trainer.step = held  # type: ignore[method-assign]
         return start(scene.data, out)()
 
-    number = spawn(slow)
+    number = spawn(patient)
     if not reaches(out, 3, number):
         return "the first did not begin"
     problem = refused(going_on(out), "in use by process", str(number))
     problem = problem or refused(start(scene.data, out, "--overwrite"), "in use by process")
+    tried.touch()
     if code := wait(number):
         return f"the first ended with {code}"
     return problem or scene.ends_well(out)

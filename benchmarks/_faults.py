@@ -1,7 +1,7 @@
 """The tiny run that faults.py disturbs: started in a child, waited for, compared with the undisturbed one.
 
-8 x 8 pictures, 40 steps, a checkpoint each 5.  Runs are children of a process that has torch loaded already, each in its own
-process group.
+8 x 8 pictures, 40 steps, a checkpoint each 5.  Runs are children, each in its own process group, of a process that has
+loaded all that a run needs already.
 """
 
 from __future__ import annotations
@@ -18,8 +18,12 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import matplotlib.figure  # noqa: F401  (loaded here, and once: each child would take longer for it than for its run)
 import numpy as np
+import safetensors.torch  # noqa: F401
 import torch
+import torch._dynamo  # noqa: F401
+import tyro  # noqa: F401
 from PIL import Image
 from tqdm import tqdm
 

@@ -11,14 +11,15 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable
 
-from _pairs import ALONE, TARGET, Pair, deterministic, difference, stochastic
+from _pair import TARGET, Pair, difference
+from _pairs import ALONE, deterministic, stochastic
 from _peers import version
 from noisepath.solvers import SOLVERS
 
 
-def show(title: str, pairs: Iterator[Pair]) -> tuple[int, list[str], float]:
+def show(title: str, pairs: Iterable[Pair]) -> tuple[int, list[str], float]:
     """Print each pair; how many must agree, which do not, and the worst of those that do."""
     print(f"\n{title}")
     count, wrong, worst = 0, list[str](), 0.0

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-import _pairs
+import _pairs_diffusers
 import _peers
-from _pairs import ALONE, TARGET, Pair, deterministic, difference, stochastic
+import _schedulers
+from _pair import TARGET, Pair, difference
+from _pairs import ALONE, deterministic, stochastic
 from noisepath.analysis import gaussian_law, smooth_levels
 from noisepath.levels import Level
 from noisepath.solvers import SOLVERS, dpmpp_2m_sde
@@ -54,7 +56,7 @@ def test_the_law_of_a_scheduler_is_that_of_the_same_solver_here() -> None:
     levels, law = smooth_levels(9), _peers.Law(0.3, 0.7, 9)
     source = _peers.copy_of(_peers.SCHEDULERS + "dpmsolver_multistep")
     _peers.give_noise(source, law.draws())
-    peer = _peers.scheduler(source, _pairs.MULTI[0], levels, **_pairs.NO_RULES, **_pairs.SDE)
+    peer = _peers.scheduler(source, _pairs_diffusers.MULTI[0], levels, **_schedulers.NO_RULES, **_pairs_diffusers.SDE)
     x = _peers.follow(peer, levels, law.denoise, law.start(levels[0]))
     start = levels[0].alpha ** 2 * 0.7 + levels[0].sigma ** 2
     mean, variance = gaussian_law(dpmpp_2m_sde(levels), 0.3, 0.7, levels[0].alpha * 0.3, start)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import socket
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
+from _faults import spawn, wait
+from noisepath.cli import main
 from noisepath.data import digits
 from noisepath.training import TrainConfig
 from noisepath.training.processes import Processes, share
@@ -58,19 +59,23 @@ def test_a_batch_that_can_not_be_shared_is_refused() -> None:
         made.make(made.config, 4)
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
 def test_two_processes_over_gloo_give_the_losses_of_one(tmp_path: Path) -> None:
     pytest.importorskip("accelerate")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    alone = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "noisepath", "train", *SAID, "--out"]
-    launched = {**alone, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "ACCELERATE_USE_CPU": "true"}
-    runs = [subprocess.Popen([*command, str(tmp_path / "one")], env=alone, stdout=subprocess.DEVNULL)]
-    for rank in ("0", "1"):
-        told = {**launched, "RANK": rank, "LOCAL_RANK": rank}
-        runs.append(subprocess.Popen([*command, str(tmp_path / "two")], env=told, stdout=subprocess.DEVNULL))
-    assert [run.wait(120) for run in runs] == [0, 0, 0]
+    launched = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "ACCELERATE_USE_CPU": "true"}
+    ranks = [{**launched, "RANK": rank, "LOCAL_RANK": rank} for rank in ("0", "1")]
+
+    def child(out: str, environment: dict[str, str]) -> object:
+        os.environ.update(environment)
+        return main(["train", *SAID, "--out", str(tmp_path / out)])
+
+    children = [partial(child, "one", {}), *(partial(child, "two", rank) for rank in ranks)]
+    said = [tmp_path / f"child-{number}" for number in range(3)]
+    runs = [spawn(run, log) for run, log in zip(children, said, strict=True)]
+    assert [wait(run) for run in runs] == [0, 0, 0], [log.read_text()[-300:] for log in said]
     logs = [(tmp_path / name / "log.jsonl").read_text().splitlines() for name in ("one", "two")]
     one, two = ([json.loads(line)["loss"] for line in lines] for lines in logs)
     assert len(one) == 8 and one == pytest.approx(two, rel=1e-5)

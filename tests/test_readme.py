@@ -20,7 +20,11 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 SHELL = [line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines() if line]
 # The same code and the same options, for seconds instead of minutes.
-SHORTER = {"minutes=3": "steps=2, channels=(8, 8)", "--minutes 60": "--steps 2 --channels 8 8 --blocks 1"}
+SHORTER = {
+    "minutes=3": "steps=2, channels=(8, 8)",
+    "--minutes 60": "--steps 2 --channels 8 8 --blocks 1",
+    "tune runs/photos --steps 8": "tune runs/photos --steps 2 --starts 4 --begin-from 1",
+}
 
 
 def _shorter(text: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -21,7 +21,7 @@ from noisepath.guidance import classifier_free
 from noisepath.levels import Level
 from noisepath.loop import Cancelled, Event, run_loop
 from noisepath.noise import Keyed
-from noisepath.sampling import DEFAULTS, Options, Trajectory, _runs, design, sample, steps_within, trajectory
+from noisepath.sampling import DEFAULTS, Options, Trajectory, _Asked, design, sample, steps_within, trajectory
 from noisepath.schedules import SCHEDULES, begun, schedule
 from noisepath.solvers import SOLVERS, ddim, dpmpp_2m
 from noisepath.tableau import START, Draft, Draw, calls
@@ -476,6 +476,6 @@ def test_nan_is_found_and_its_place_named() -> None:
 
 
 def test_every_shared_argument_is_declared_and_explained() -> None:
-    taken = [p.name for p in inspect.signature(_runs).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    taken = [field.name for field in dataclasses.fields(_Asked)]
     assert list(Options.__annotations__) == taken
     assert all(f"{name}:" in (sample.__doc__ or "") for name in taken)

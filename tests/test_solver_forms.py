@@ -181,3 +181,11 @@ def test_churn_asks_for_no_more_noise_than_the_run_began_with() -> None:
     table = solvers.edm(levels)
     assert max(node.level.noise_ratio for node in table) <= 1.0 + 1e-12
     assert any(abs(node.level.noise_ratio - 1.0) < 1e-12 for node in table[1:])  # the second step has gone up, as far as it may
+
+
+@pytest.mark.parametrize("ratios", [[80.0, 9.0, 5.0, 0.0], [5.0, 1.0, 0.0], [0.09, 0.05, 0.02, 0.01]])
+def test_restart_without_a_stretch_to_repeat_is_heun(ratios: list[float]) -> None:
+    levels = [at("preserving", ratio) for ratio in ratios]
+    assert solvers.restart(levels) == solvers.heun(levels)
+    longer = [at("preserving", ratio) for ratio in (5.0, 2.0, 0.1, 0.0)]
+    assert solvers.restart(longer) != solvers.heun(longer)

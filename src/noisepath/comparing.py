@@ -15,6 +15,7 @@ what the reference itself moved by say nothing.
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -188,33 +189,68 @@ def compare(
         *_planned(_contenders(solvers, spacings) if solvers or not tuned else [], source, counts, within=steps is None),
         *_tuned(tuned, source, counts),
     ]
+    with _Bar(progress) as bar:
+        work = _Work((n, *size), source, condition, seed, batch_size, dtype, bar)
+        bar.expect(work.batches * len(guided) * sum(run.calls for run in runs))
+        found = [_compared(work, model, scale, runs, tolerance, keep) for scale, model in guided.items()]
+    references, entries = zip(*found, strict=True)
+    return Comparison(n, seed, size, references, tuple(itertools.chain.from_iterable(entries)))
+
+
+def _compared(
+    work: _Work, model: Denoise, scale: float, runs: Sequence[_Run], tolerance: float, keep: int
+) -> tuple[Reference, list[Entry]]:
+    """The reference at one guidance scale, and every run's distance from it."""
     most = max(run.calls for run in runs)
-    room = min(most_steps(source) or sys.maxsize, max(MOST_REFERENCE_CALLS, 4 * most))
-    batches = -(-n // (batch_size or n))
-    with _Bar(progress, batches * len(guided) * sum(run.calls for run in runs)) as bar:
+    room = min(most_steps(work.schedule) or sys.maxsize, max(MOST_REFERENCE_CALLS, 4 * most))
+    solved = partial(work.solved, model)
+    truth, reference = _reference(solved, max(REFERENCE_CALLS, 2 * most), room, tolerance, scale)
+    entries = []
+    for run in runs:
+        made = work.pictures(model, run.sampler, run.levels)
+        rmse, median = (None, None) if run.stochastic else _distances(made, truth)
+        entries.append(Entry(run.solver, run.spacing, scale, run.steps, run.calls, rmse, median, made[:keep].clone()))
+    return replace(reference, pictures=truth[:keep].clone()), entries
 
-        def pictures(denoiser: Denoise, solver: Build | Tuned, levels: Sequence[Level] | None) -> Tensor:
-            made = sample(
-                denoiser, (n, *size), solver=solver, levels=levels, schedule=source, condition=condition, seed=seed,
-                batch_size=batch_size, dtype=dtype, callback=bar.count,
-            )  # fmt: skip
-            return made.cpu()
 
-        def solved(denoiser: Denoise, calls: int) -> Tensor:
-            bar.expect(batches * calls)
-            return pictures(denoiser, partial(exponential_adams, order=4), log_snr(source, calls))
+@dataclass(frozen=True)
+class _Work:
+    """How pictures are made: the same ones, of the same noise, in every run."""
 
-        references, entries = [], []
-        for scale, model in guided.items():
-            truth, found = _reference(partial(solved, model), max(REFERENCE_CALLS, 2 * most), room, tolerance, scale)
-            references.append(replace(found, pictures=truth[:keep].clone()))
-            for run in runs:
-                made = pictures(model, run.sampler, run.levels)
-                rmse, median = (None, None) if run.stochastic else _distances(made, truth)
-                entries.append(
-                    Entry(run.solver, run.spacing, scale, run.steps, run.calls, rmse, median, made[:keep].clone())
-                )
-    return Comparison(n, seed, size, tuple(references), tuple(entries))
+    shape: tuple[int, ...]
+    """(n, *)."""
+    schedule: Schedule
+    condition: Condition | None
+    seed: int
+    batch_size: int | None
+    dtype: torch.dtype | None
+    bar: _Bar
+
+    @property
+    def batches(self) -> int:
+        count = self.shape[0]
+        return -(-count // (self.batch_size or count))
+
+    def pictures(self, denoiser: Denoise, solver: Build | Tuned, levels: Sequence[Level] | None) -> Tensor:
+        """Those of one run, on the CPU."""
+        made = sample(
+            denoiser,
+            self.shape,
+            solver=solver,
+            levels=levels,
+            schedule=self.schedule,
+            condition=self.condition,
+            seed=self.seed,
+            batch_size=self.batch_size,
+            dtype=self.dtype,
+            callback=self.bar.count,
+        )
+        return made.cpu()
+
+    def solved(self, denoiser: Denoise, calls: int) -> Tensor:
+        """The flow's, by the reference's solver with so many calls."""
+        self.bar.expect(self.batches * calls)
+        return self.pictures(denoiser, partial(exponential_adams, order=4), log_snr(self.schedule, calls))
 
 
 # --- the truth -------------------------------------------------------------------------------------------------------
@@ -338,12 +374,12 @@ def _check(n: int, keep: int, tolerance: float, guidance: Sequence[float]) -> No
 class _Bar:
     """A bar of the calls that are made, which learns while they are made how many the reference needs."""
 
-    def __init__(self, progress: bool, calls: int) -> None:
+    def __init__(self, progress: bool) -> None:
         self._bar: Any = None
         if progress:
             from tqdm import tqdm
 
-            self._bar = tqdm(total=calls, unit="call", desc="comparing")
+            self._bar = tqdm(total=0, unit="call", desc="comparing")
 
     def __enter__(self) -> _Bar:
         return self

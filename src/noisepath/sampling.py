@@ -19,7 +19,7 @@ from .batches import in_batches
 from .denoiser import Denoise, begin
 from .errors import lookup
 from .levels import Level
-from .loop import Cancelled, Event, Noise, cancellable, iterate, observed, plan, proven_finite, reported
+from .loop import Cancelled, Event, Noise, Plan, cancellable, iterate, observed, plan, proven_finite, reported
 from .noise import Keyed
 from .solvers import Build, resolve
 from .spacing import SPACINGS, Spacing, check_falling, legs, most_steps
@@ -277,77 +277,116 @@ def _space(spacing: str | Spacing | None) -> Spacing:
     return spacing if callable(spacing) else lookup(SPACINGS, spacing, "spacing")
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """:class:`Options`, with what each is if nothing is said."""
+
+    solver: str | Build | Tuned = DEFAULTS.solver
+    steps: int | None = None
+    calls: int | None = None
+    spacing: str | Spacing | None = None
+    levels: Sequence[Level] | None = None
+    schedule: Schedule | None = None
+    strength: float | Level = 1.0
+    start: Tensor | None = None
+    seed: int = 0
+    indices: Sequence[int] | None = None
+    condition: Condition | None = None
+    noise: Noise | None = None
+    batch_size: int | None = None
+    progress: bool = False
+    callback: Callable[[Event], object] | Sequence[Callable[[Event], object]] | None = None
+    cancel: Callable[[], bool] | None = None
+    device: torch.device | str | None = None
+    dtype: torch.dtype | None = None
+
+    def numbers(self, count: int) -> list[int]:
+        """The numbers i of so many pictures."""
+        numbers = list(range(count)) if self.indices is None else list(self.indices)
+        if len(numbers) != count:
+            raise ValueError(f"{len(numbers)} indices for {count} pictures")
+        return numbers
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        """ValueError for sizes that do not agree with the pictures' shape (B, *)."""
+        rows = getattr(self.condition, "batch", shape[0])
+        if rows != shape[0]:
+            raise ValueError(f"the condition has {rows} rows for {shape[0]} pictures")
+        if self.batch_size is not None and self.batch_size < 1:
+            raise ValueError(f"batch_size must be 1 or more, but got {self.batch_size}")
+        if self.start is not None:
+            _check_start(self.start, shape)
+
+    def tableau(self, denoiser: Denoise) -> Tableau:
+        """What the run follows."""
+        return design(
+            self.schedule if self.schedule is not None else getattr(denoiser, "schedule", None),
+            solver=self.solver,
+            steps=self.steps,
+            calls=self.calls,
+            spacing=self.spacing,
+            levels=self.levels,
+            strength=self.strength,
+        )
+
+    @property
+    def callbacks(self) -> list[Callable[[Event], object]]:
+        if self.callback is None:
+            return []
+        return [self.callback] if callable(self.callback) else list(self.callback)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What all batches of a run have in common."""
+
+    denoiser: Denoise
+    shape: tuple[int, ...]
+    asked: _Asked
+    tableau: Tableau
+    operations: Plan
+    numbers: Sequence[int]
+    device: torch.device
+    bar: Any
+
+    def events(self, rows: slice) -> Iterator[Event]:
+        """The run of the pictures in these rows."""
+        asked, whole = self.asked, rows == slice(0, self.shape[0])
+        noise, start = asked.noise, None if asked.start is None else asked.start[rows]
+        source = Keyed(asked.seed, self.numbers[rows], self.shape[1:]) if noise is None else _rows_of(noise, rows, self.shape)
+        told = asked.condition if asked.condition is None or whole else asked.condition.rows(rows)
+        run = _run(self.denoiser, self.tableau, told, self.device)
+        x = _begin(self.tableau[0].level, source, start, self.device, asked.dtype or torch.float32)
+        events = proven_finite(iterate(self.operations, run, x, source, overwrite=True))
+        if asked.callbacks:
+            events = observed(events, *asked.callbacks)
+        if self.bar is not None:
+            events = reported(events, self.bar)
+        return events if asked.cancel is None else cancellable(events, asked.cancel)
+
+    def shrunk(self, left: int) -> None:
+        """Batches have become smaller: ``left`` are still to be made."""
+        if self.bar is not None:  # the calls of the batch that did not fit were made, too
+            self.bar.total = self.bar.n + count_calls(self.tableau) * left
+            self.bar.refresh()
+
+
 def _runs(
-    denoiser: Denoise,
-    shape: Sequence[int],
-    take: Callable[[Iterator[Event]], T],
-    *,
-    solver: str | Build | Tuned = DEFAULTS.solver,
-    steps: int | None = None,
-    calls: int | None = None,
-    spacing: str | Spacing | None = None,
-    levels: Sequence[Level] | None = None,
-    schedule: Schedule | None = None,
-    strength: float | Level = 1.0,
-    start: Tensor | None = None,
-    seed: int = 0,
-    indices: Sequence[int] | None = None,
-    condition: Condition | None = None,
-    noise: Noise | None = None,
-    batch_size: int | None = None,
-    progress: bool = False,
-    callback: Callable[[Event], object] | Sequence[Callable[[Event], object]] | None = None,
-    cancel: Callable[[], bool] | None = None,
-    device: torch.device | str | None = None,
-    dtype: torch.dtype | None = None,
+    denoiser: Denoise, shape: Sequence[int], take: Callable[[Iterator[Event]], T], **options: Unpack[Options]
 ) -> Iterator[T]:
     """What ``take`` makes of each batch's events."""
-    shape = _check_shape(shape)
-    numbers = list(range(shape[0])) if indices is None else list(indices)
-    if len(numbers) != shape[0]:
-        raise ValueError(f"{len(numbers)} indices for {shape[0]} pictures")
-    asked = getattr(condition, "batch", shape[0])
-    if asked != shape[0]:
-        raise ValueError(f"the condition has {asked} rows for {shape[0]} pictures")
-    if batch_size is not None and batch_size < 1:
-        raise ValueError(f"batch_size must be 1 or more, but got {batch_size}")
-    batch_size = batch_size or shape[0]
-    if start is not None:
-        _check_start(start, shape)
-    tableau = design(
-        schedule if schedule is not None else getattr(denoiser, "schedule", None),
-        solver=solver,
-        steps=steps,
-        calls=calls,
-        spacing=spacing,
-        levels=levels,
-        strength=strength,
-    )
+    asked, sizes = _Asked(**options), _check_shape(shape)
+    count = sizes[0]
+    numbers = asked.numbers(count)
+    asked.check(sizes)
+    most = min(asked.batch_size or count, count)
+    tableau = asked.tableau(denoiser)
     operations = plan(tableau)
-    device = _device_of(denoiser) if device is None else torch.device(device)
-    callbacks = [] if callback is None else [callback] if callable(callback) else list(callback)
-    asks = count_calls(tableau)
-    bar = _bar(progress, asks * -(-shape[0] // batch_size))
-
-    def batch(rows: slice) -> T:
-        source = Keyed(seed, numbers[rows], shape[1:]) if noise is None else _rows_of(noise, rows, shape)
-        told = condition if condition is None or rows == slice(0, shape[0]) else condition.rows(rows)
-        run = _run(denoiser, tableau, told, device)
-        x = _begin(tableau[0].level, source, None if start is None else start[rows], device, dtype or torch.float32)
-        events = proven_finite(iterate(operations, run, x, source, overwrite=True))
-        if callbacks:
-            events = observed(events, *callbacks)
-        if bar is not None:
-            events = reported(events, bar)
-        return take(events if cancel is None else cancellable(events, cancel))
-
-    def shrunk(left: int) -> None:
-        if bar is not None:  # the calls of the batch that did not fit were made, too
-            bar.total = bar.n + asks * left
-            bar.refresh()
-
+    device = _device_of(denoiser) if asked.device is None else torch.device(asked.device)
+    bar = _bar(asked.progress, count_calls(tableau) * -(-count // most))
+    work = _Work(denoiser, sizes, asked, tableau, operations, numbers, device, bar)
     try:
-        yield from in_batches(shape[0], min(batch_size, shape[0]), batch, device, shrunk)
+        yield from in_batches(count, most, lambda rows: take(work.events(rows)), device, work.shrunk)
     finally:
         if bar is not None:
             bar.close()

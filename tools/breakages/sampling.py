@@ -74,8 +74,8 @@ BREAKAGES = (
     Breakage(
         "a picture's noise depends on its batch",
         "sampling.py",
-        "Keyed(seed, numbers[rows], shape[1:])",
-        "Keyed(seed, numbers[: rows.stop - rows.start], shape[1:])",
+        "Keyed(asked.seed, self.numbers[rows], self.shape[1:])",
+        "Keyed(asked.seed, self.numbers[: rows.stop - rows.start], self.shape[1:])",
         ("sampling",),
     ),
     Breakage(

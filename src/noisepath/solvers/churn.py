@@ -52,6 +52,9 @@ def restart(
 
     lowest, highest: sigma / alpha between which the stretch lies: the levels of the run nearest to them.  repeats: how often
         it is gone through again; 0 is Heun's method.  noise_scale: of what is added, 1 unless errors are to be covered.
+
+    A run that has no such stretch is plain Heun: where one level is nearest to both, as in a run of a few steps or one that
+    stays above ``highest`` or below ``lowest``, there is nothing to repeat and no noise is drawn.
     """
     if isinstance(repeats, bool) or not isinstance(repeats, int) or repeats < 0:
         raise ValueError(f"repeats is a whole number, 0 or more, but got {repeats!r}")
