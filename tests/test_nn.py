@@ -110,11 +110,18 @@ def test_a_folded_network_sees_every_pixel_and_its_last_layer_crosses_the_seams(
         other = x.clone()
         other[0, 0, row, column] += 1.0
         assert not torch.equal(network(other, t), out)
-    last = network.leave.conv  # a pixel at a seam is made from its neighbours on both sides
-    features = torch.zeros(1, last.in_channels, 8, 8, dtype=torch.float64)
-    features[0, 0, 3, 3] = 1.0
-    reached = (last(features) - last(torch.zeros_like(features)))[0].abs().amax(0) > 0
-    assert reached[2:5, 2:5].all() and int(reached.sum()) == 9
+    for layer in (network.leave.mix, network.leave.conv):  # a pixel at a seam is made from its neighbours on both sides
+        features = torch.zeros(1, layer.in_channels, 8, 8, dtype=torch.float64)
+        features[0, 0, 3, 3] = 1.0
+        reached = (layer(features) - layer(torch.zeros_like(features)))[0].abs().amax(0) > 0
+        assert reached[2:5, 2:5].all() and int(reached.sum()) == 9
+
+
+def test_the_pixels_of_a_folded_network_hear_of_the_noise_level() -> None:
+    folded = UNetConfig(**{**SMALL.to_dict(), "fold": 2, "attention": (), "channels": (8,)})
+    network = _woken(folded).eval()
+    h, x, e = torch.randn(1, 8, 4, 4), torch.randn(1, 1, 8, 8), torch.randn(2, 1, 16)
+    assert not torch.allclose(network.leave(h, x, e[0]), network.leave(h, x, e[1]), atol=1e-3)
 
 
 @pytest.mark.parametrize("channels", [(7,), (10, 13)])

@@ -18,6 +18,7 @@ from noisepath.spacing import (
     SMALLEST_RATIO,
     SPACINGS,
     Spacing,
+    alpha_bar,
     angle,
     asinh,
     ays,
@@ -307,6 +308,21 @@ def test_asinh_is_logarithmic_above_its_scale_and_uniform_below() -> None:
     assert np.diff(places).tolist() == pytest.approx([places[1] - places[0]] * 11, rel=1e-9)
 
 
+@pytest.mark.parametrize(("power", "steps"), [(0.15, 7), (0.5, 30)])
+def test_alpha_bar_is_uniform_in_a_power_of_its_logarithm(power: float, steps: int) -> None:
+    path = schedule("edm")
+    for detail, last in ((0.0, 0.002), (0.3, 0.3 / steps), (0.001, 0.002)):
+        levels = alpha_bar(path, steps, power=power, detail=detail)[:-1]
+        assert levels[-1].sigma == pytest.approx(last, rel=1e-9)
+        places = [(-math.log(1 / (1 + level.sigma**2))) ** power for level in levels]
+        assert np.diff(places).tolist() == pytest.approx([(places[-1] - places[0]) / (steps - 1)] * (steps - 1), rel=1e-6)
+
+
+def test_a_short_way_keeps_its_last_levels() -> None:
+    path = begun(schedule("edm"), Level(1.0, 0.05))
+    assert alpha_bar(path, 2)[1].sigma == pytest.approx(0.005, rel=1e-9)
+
+
 def test_kl_optimal_is_uniform_in_the_angle_down_to_the_smallest_noise() -> None:
     angles = [math.atan(level.sigma) for level in kl_optimal(schedule("edm"), 6)[:-1]]
     assert angles == pytest.approx(np.linspace(math.atan(80), math.atan(0.002), 6).tolist(), rel=1e-12)
@@ -327,6 +343,8 @@ def test_published_levels_are_visited_where_range_and_steps_are_theirs(name: str
         (partial(karras, rho=0.0), "rho must be"),
         (partial(polyexponential, rho=-1.0), "rho must be"),
         (partial(asinh, scale=math.inf), "scale must be"),
+        (partial(alpha_bar, power=0.0), "power must be"),
+        (partial(alpha_bar, detail=-1.0), "detail must be"),
         (partial(beta, a=0.0), "Beta distribution"),
         (partial(ays, model="sd2"), "did you mean 'sd'"),
     ],

@@ -56,6 +56,13 @@ BREAKAGES = (
         "x.add_(outputs[k])",
         ("loop", "solvers"),
     ),
+    Breakage(
+        "alpha_bar's power is not taken back whole",
+        "spacing.py",
+        "math.sqrt(math.expm1(u ** (1.0 / power)))",
+        "math.expm1(u ** (1.0 / power))",
+        ("spacing",),
+    ),
     Breakage("Karras' levels with another exponent", "spacing.py", "rho: float = 7.0", "rho: float = 6.0", ("spacing",)),
     Breakage(
         "trailing is one timestep late",

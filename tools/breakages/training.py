@@ -22,6 +22,27 @@ BREAKAGES = (
         ("objective",),
     ),
     Breakage(
+        "the linear part forgets the colours on the way back",
+        "nn/linear.py",
+        '"dc,bdhw->bchw", colours',
+        '"cd,bdhw->bchw", colours',
+        ("nn_linear",),
+    ),
+    Breakage(
+        "what is left to the network is in units of the data",
+        "nn/linear.py",
+        "torch.sqrt(left * (1.0 + s * s))",
+        "torch.sqrt(left * s * s)",
+        ("nn_linear",),
+    ),
+    Breakage(
+        "the linear part is EDM's start once more",
+        "nn/linear.py",
+        "(power - 1.0) * s * share",
+        "power * s * share",
+        ("nn_linear",),
+    ),
+    Breakage(
         "min-SNR is a maximum", "training/weighting.py", "log_snr.clamp(max=", "log_snr.clamp(min=", ("objective",)
     ),
     Breakage(

@@ -48,14 +48,14 @@ def power_of(pictures: Tensor) -> tuple[Tensor, Tensor]:
     across = torch.einsum("bchw,bdhw->cd", x, x) / (x.numel() // x.shape[1])
     colours = torch.linalg.eigh(across).eigenvectors.T.contiguous()
     square = torch.zeros(x.shape[1:], dtype=torch.float64)
-    for some in x.split(256):
+    for some in torch.split(x, 256):
         square += _transformed(some, colours).square().sum(0)
     return colours, square / len(x)
 
 
 def _transformed(x: Tensor, colours: Tensor) -> Tensor:
     """Pictures by colour direction and frequency."""
-    high, wide = (cosines(size).to(x) for size in x.shape[-2:])
+    high, wide = (cosines(size).to(x.dtype).to(x.device) for size in x.shape[-2:])
     out: Tensor = high @ torch.einsum("dc,bchw->bdhw", colours, x) @ wide.T
     return out
 
@@ -93,7 +93,7 @@ class LinearPart(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             exact = torch.promote_types(x.dtype, torch.float32)
             x, t = x.to(exact), t.to(exact)
-            high, wide = (cosines(size).to(x) for size in x.shape[-2:])
+            high, wide = (cosines(size).to(x.dtype).to(x.device) for size in x.shape[-2:])
             power, colours = self._power(x.shape[-2], x.shape[-1]).to(exact), self.colours.to(exact)
             s = (torch.exp(4.0 * t) / self.sigma_data).clamp(max=NOISIEST).view(-1, 1, 1, 1)  # in units of d
             seen = high @ torch.einsum("dc,bchw->bdhw", colours, x) @ wide.T

@@ -83,7 +83,9 @@ class UNet(nn.Module):
         if self.linear is None:
             return self._features(x, e)
         first, noise, size = self.linear(x, t)
-        return (first + size * self._features(torch.cat([x, noise.to(x.dtype)], dim=1), e)).to(x.dtype)
+        learned = self._features(torch.cat([x, noise.to(x.dtype)], dim=1), e)
+        out: Tensor = (first + size * learned).to(x.dtype)
+        return out
 
     def _features(self, x: Tensor, e: Tensor) -> Tensor:
         """Down, middle and up: what is learned of the pictures x, told e."""
