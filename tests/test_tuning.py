@@ -179,6 +179,11 @@ def test_where_the_default_is_exact_nothing_is_changed() -> None:
     assert made.tableau == noisepath.sampling.design(LINEAR, calls=3)
 
 
+def test_one_call_leaves_nothing_to_be_fitted() -> None:
+    (made,) = tune(MIXTURE.denoiser(LINEAR), (2,), 1, starts=8, **IN_FLOAT64)
+    assert made.calls == 1 and made.about["rmse"] == made.about["default_rmse"]
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

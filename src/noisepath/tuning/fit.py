@@ -142,7 +142,7 @@ def fit(
     found = errors(form.table(numbers), tasks, batch_size)
     best = Fit(numbers, errors(form.table(numbers), held_out, batch_size))
     damping, waited = 1e-2, 0
-    for iteration in range(iterations):
+    for iteration in range(iterations if numbers else 0):  # a single step has nothing to be fitted
         robust = max(_ROBUST * found.median, 1e-9)
         normal, slope = _normal_equations(form, now, tasks, robust, batch_size)
         ridge = 2 * _RIDGE * _loss(found, robust) / scales**2
