@@ -235,7 +235,7 @@ def _out_of_memory(scene: Scene) -> str | None:
 
         used = int(Path("/proc/self/statm").read_text().split()[0]) * 4096
         resource.setrlimit(resource.RLIMIT_AS, (used + 400 * 2**20,) * 2)
-        return start(scene.data, out, "--batch-size", "4096", "--channels", "64", "64")()
+        return start(scene.data, out, "--batch-size", "4096", "--accumulate", "1", "--channels", "64", "64")()
 
     return refused(child, "out of memory", "--accumulate")
 

@@ -4,7 +4,7 @@
 
     loops      diffusers' UNet2DModel trained by diffusers' example loop (accelerate, clipping, EMA, AdamW), and by
                noisepath's trainer (keyed noise and order, clipping, two EMAs, AdamW), in float32 and, where the processor has
-               it, bfloat16
+               it, bfloat16; noisepath computes a batch in as many parts as it chooses itself
     networks   GFLOP/s that each network reaches in training: three times the forward pass's operations, as torch counts
                them, over the step's time; noisepath's own U-Net, diffusers', and azula's where it is installed
 
@@ -33,7 +33,7 @@ from noisepath.nn import UNet, UNetConfig
 from noisepath.noise import normal
 from noisepath.times import TIMES
 from noisepath.training import Objective, TrainConfig, Trainer
-from noisepath.training.plan import has_bfloat16
+from noisepath.training.plan import has_bfloat16, parts
 
 SHAPE, BATCH = (3, 32, 32), 64
 PEER, OURS, HALF = "diffusers' loop", "noisepath's trainer", "noisepath's trainer, bfloat16"
@@ -135,7 +135,8 @@ def trainer_step(network: nn.Module, precision: str) -> Callable[[], float]:
     """noisepath's step with any network, on the same process."""
     from noisepath import schedule
 
-    config = TrainConfig(batch_size=BATCH, learning_rate=1e-4, precision=precision)
+    count = parts(network, SHAPE, BATCH, "cpu")
+    config = TrainConfig(batch_size=BATCH, accumulate=count, learning_rate=1e-4, precision=precision)
     objective = Objective(schedule("linear"), "noise", TIMES["uniform"]())
     trainer = Trainer(network, objective, Dataset(pictures()), config, 100_000)
     return lambda: trainer.step().loss

@@ -14,7 +14,7 @@ from noisepath.data import digits
 from noisepath.nn import UNet, UNetConfig
 from noisepath.training import TrainConfig, run
 from noisepath.training import plan as planning
-from noisepath.training.plan import bytes_needed, bytes_per_picture, choose, enough_memory, shown_in_all
+from noisepath.training.plan import bytes_needed, bytes_per_picture, choose, enough_memory, parts, shown_in_all
 from noisepath.training.processes import Processes
 from noisepath.training.run import build
 
@@ -94,6 +94,23 @@ def test_memory_is_what_autograd_keeps_and_grows_with_the_batch_alone() -> None:
     assert bytes_needed(network, (1, 8, 8), replace(config, batch_size=32)) - weights == whole // 2
     assert bytes_needed(network, (1, 8, 8), replace(config, accumulate=4)) - weights == whole // 4
     assert bytes_needed(network, (1, 8, 8), config, processes=2) - weights == whole // 2
+
+
+def test_a_batch_is_computed_in_parts_that_keep_little_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, shape = UNet(SMALL), (1, 8, 8)
+    each = bytes_per_picture(network, shape)
+    monkeypatch.setattr(planning, "KEPT_AT_ONCE", 16 * each)
+    assert [parts(network, shape, size, "cpu") for size in (1, 16, 17, 32, 33, 64, 100)] == [1, 1, 2, 2, 4, 4, 8]
+    assert parts(network, shape, 64, "cpu", processes=2) == 2
+    assert parts(network, shape, 64, "cuda") == 1
+    monkeypatch.setattr(planning, "KEPT_AT_ONCE", 1)
+    assert parts(network, shape, 64, "cpu") == 8  # pictures at a time, however much each keeps
+    made = build(digits(), TrainConfig(channels=(8,), attention=(), batch_size=64))
+    assert made.config.accumulate == 8
+    assert [(choice.value, choice.reason[:22]) for choice in made.choices if choice.name == "accumulate"] == [
+        ("8", "8 pictures at a time: ")
+    ]
+    assert build(digits(), TrainConfig(channels=(8,), attention=(), accumulate=2)).config.accumulate == 2
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")])

@@ -132,8 +132,15 @@ BREAKAGES = (
     Breakage(
         "memory is counted for the whole batch, whatever its parts",
         "training/plan.py",
-        "-(-config.batch_size // (config.accumulate * processes))",
+        "-(-config.batch_size // ((config.accumulate or 1) * processes))",
         "config.batch_size",
+        ("plan",),
+    ),
+    Breakage(
+        "a batch is cut into parts as if each process had all of it",
+        "training/plan.py",
+        "count, own = 1, batch_size // processes",
+        "count, own = 1, batch_size",
         ("plan",),
     ),
     Breakage(

@@ -29,8 +29,9 @@ class TrainConfig:
     """Length of the run in minutes, turned into steps by measuring once at the start and fixed from there on."""
     batch_size: int = 64
     """Pictures per optimizer step."""
-    accumulate: int = 1
-    """Parts that a batch is computed in, to save memory: the gradient is the same as in one part."""
+    accumulate: int | None = None
+    """Parts that a batch is computed in, to save memory: the gradient is the same as in one part.  If not given, on a CPU so
+    many that one keeps 256 MiB or less, which is no slower; elsewhere one."""
     seed: int = 0
     """Every draw of the run is a hash of (seed, step, picture, purpose)."""
 
@@ -106,7 +107,9 @@ class TrainConfig:
         return cls(**plain)
 
     def __post_init__(self) -> None:
-        _positive_int(self, "batch_size", "accumulate", "log_every")
+        _positive_int(self, "batch_size", "log_every")
+        if self.accumulate is not None:
+            _positive_int(self, "accumulate")
         if self.steps is not None:
             _positive_int(self, "steps")
         if self.minutes is not None and not (math.isfinite(self.minutes) and self.minutes > 0):
@@ -130,7 +133,7 @@ class TrainConfig:
                 raise ValueError(f"{name} must be a finite number >= 0, but is {value}")
         if self.precision not in PRECISIONS:
             raise unknown("precision", self.precision, PRECISIONS)
-        if self.batch_size < self.accumulate:
+        if self.batch_size < (self.accumulate or 1):
             raise ValueError(f"a batch of {self.batch_size} can't be computed in {self.accumulate} parts")
 
 

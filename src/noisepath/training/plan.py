@@ -11,6 +11,7 @@ The rules, for a longer side of s pixels:
                 to 0: neighbouring pixels are alike, so that it takes more noise to hide what a picture shows
     rate        3e-3 up to 2 million parameters, 2e-3 up to 12 million, 5e-4 beyond
     length      each picture 50 times, but 80,000 pictures at least; at most 60 minutes on a CPU, 8 hours on an accelerator
+    parts       on a CPU a batch is computed in parts that keep 256 MiB or less for their gradient, which is as fast or faster
     precision   the faster of float32 and bfloat16, measured, where the processor has bfloat16
 """
 
@@ -37,13 +38,19 @@ __all__ = [
     "choose",
     "enough_memory",
     "has_bfloat16",
+    "in_parts",
     "network_config",
+    "parts",
     "told",
 ]
 
 SHOWN_EACH, SHOWN_LEAST = 50, 80_000
 MINUTES_AT_MOST = {"cpu": 60.0}
 MINUTES_ON_ACCELERATOR = 480.0
+KEPT_AT_ONCE = 2**28
+"""Bytes that a part of a batch keeps for its gradient on a CPU, in float32."""
+LEAST_AT_ONCE = 8
+"""Pictures of a part that the plan chose: with fewer, a processor's units have too little to do."""
 
 
 @dataclass(frozen=True)
@@ -176,10 +183,32 @@ def bytes_per_picture(network: nn.Module, shape: tuple[int, ...]) -> int:
     return sum(size for pointer, size in kept.items() if pointer not in own)
 
 
+def parts(network: nn.Module, shape: tuple[int, ...], batch_size: int, device: str, processes: int = 1) -> int:
+    """How many parts a batch is computed in unless told: 1, 2, 4 ..., so that on a CPU one keeps no more than ``KEPT_AT_ONCE``."""
+    count, own = 1, batch_size // processes
+    if device.startswith("cpu") and own >= 2 * LEAST_AT_ONCE:
+        each = bytes_per_picture(network, shape)
+        while own // (2 * count) >= LEAST_AT_ONCE and -(-own // count) * each > KEPT_AT_ONCE:
+            count *= 2
+    return count
+
+
+def in_parts(
+    config: TrainConfig, network: nn.Module, shape: tuple[int, ...], device: str, processes: int = 1
+) -> tuple[TrainConfig, list[Choice]]:
+    """The configuration with the number of parts filled in, and the reason."""
+    if config.accumulate is not None:
+        return config, []
+    count = parts(network, shape, config.batch_size, device, processes)
+    at_once = -(-config.batch_size // (count * processes))
+    why = [Choice("accumulate", str(count), f"{at_once} pictures at a time: less memory, and no slower on a CPU")]
+    return replace(config, accumulate=count), why if count > 1 else []
+
+
 def bytes_needed(network: nn.Module, shape: tuple[int, ...], config: TrainConfig, processes: int = 1) -> int:
     """Peak memory of a step on this process: weights, gradient, AdamW's two averages, two of ours, and the batch."""
     weights = 6 * sum(p.numel() * p.element_size() for p in network.parameters())
-    at_once = -(-config.batch_size // (config.accumulate * processes))
+    at_once = -(-config.batch_size // ((config.accumulate or 1) * processes))
     half = 0.6 if config.precision == "bfloat16" else 1.0
     return weights + int(half * at_once * bytes_per_picture(network, shape))
 
@@ -193,11 +222,12 @@ def enough_memory(network: nn.Module, shape: tuple[int, ...], config: TrainConfi
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
-    parts = 2 * config.accumulate
-    needed, less = (bytes_needed(network, shape, c, processes) / 1e9 for c in (config, replace(config, accumulate=parts)))
+    count = config.accumulate or 1
+    finer = replace(config, accumulate=2 * count)
+    needed, less = (bytes_needed(network, shape, c, processes) / 1e9 for c in (config, finer))
     raise ValueError(
-        f"out of memory with {config.batch_size} pictures in {config.accumulate} parts (about {needed:.1f} GB): "
-        f"--accumulate {parts} needs about {less:.1f} GB and trains the same"
+        f"out of memory with {config.batch_size} pictures in {count} parts (about {needed:.1f} GB): "
+        f"--accumulate {2 * count} needs about {less:.1f} GB and trains the same"
     )
 
 

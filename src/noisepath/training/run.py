@@ -205,13 +205,14 @@ def build(
         network = UNet(numbers)
     if network.linear is not None:
         network.linear.measure(_some(data), data.sigma_data)
+    config, reasons = planning.in_parts(config, network, tuple(data.shape), device, 1 if team is None else team.count)
 
     def make(config: TrainConfig, total: int) -> Trainer:
         own = replace(objective, times=deepcopy(times))
         on_device = deepcopy(network).to(device if team is None else team.device)
         return Trainer(on_device, own, data, config, total, processes=team, flip=flip, workers=workers)
 
-    return Made(make, config, choices, network, len(data))
+    return Made(make, config, [*choices, *reasons], network, len(data))
 
 
 def _some(data: Any) -> Tensor:

@@ -144,7 +144,7 @@ class Trainer:
     def _parts(self) -> Iterator[Sequence[int]]:
         """This process's places, cut into ``accumulate`` parts."""
         places = self._places()
-        size = -(-len(places) // self.config.accumulate)
+        size = -(-len(places) // (self.config.accumulate or 1))
         for start in range(0, len(places), size):
             yield places[start : start + size]
 
