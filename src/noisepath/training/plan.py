@@ -184,7 +184,7 @@ def bytes_per_picture(network: nn.Module, shape: tuple[int, ...]) -> int:
 
 
 def parts(network: nn.Module, shape: tuple[int, ...], batch_size: int, device: str, processes: int = 1) -> int:
-    """How many parts a batch is computed in unless told: 1, 2, 4 ..., so that on a CPU one keeps no more than ``KEPT_AT_ONCE``."""
+    """How many parts a batch is computed in unless told: 1, 2, 4 ..., so that on a CPU one keeps ``KEPT_AT_ONCE`` at most."""
     count, own = 1, batch_size // processes
     if device.startswith("cpu") and own >= 2 * LEAST_AT_ONCE:
         each = bytes_per_picture(network, shape)
