@@ -137,6 +137,13 @@ BREAKAGES = (
         ("plan",),
     ),
     Breakage(
+        "attention in half precision, like all else",
+        "training/precision.py",
+        "if func is not F.scaled_dot_product_attention:",
+        "if func is not None:",
+        ("precision",),
+    ),
+    Breakage(
         "a batch is cut into parts as if each process had all of it",
         "training/plan.py",
         "count, own = 1, batch_size // processes",

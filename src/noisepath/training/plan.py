@@ -12,7 +12,7 @@ The rules, for a longer side of s pixels:
     rate        3e-3 up to 2 million parameters, 2e-3 up to 12 million, 5e-4 beyond
     length      each picture 50 times, but 80,000 pictures at least; at most 60 minutes on a CPU, 8 hours on an accelerator
     parts       on a CPU a batch is computed in parts that keep 256 MiB or less for their gradient, which is as fast or faster
-    precision   the faster of float32 and bfloat16, measured, where the processor has bfloat16
+    precision   the faster of float32 and bfloat16, measured, where the processor has bfloat16; a CPU keeps attention in float32
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from noisepath.training.checkpoint import AVERAGES, State
 from noisepath.training.config import TrainConfig
 from noisepath.training.ema import EMA
 from noisepath.training.objective import Losses, Objective
+from noisepath.training.precision import half
 from noisepath.training.processes import Processes, share
 
 __all__ = ["Diverged", "Step", "Trainer", "learning_rate"]
@@ -165,15 +166,7 @@ class Trainer:
 
     def _network(self) -> Callable[..., Tensor]:
         """The network, in half precision if that is configured."""
-        if self.config.precision != "bfloat16":
-            return self.called
-
-        def half(*args: Tensor, **condition: Tensor) -> Tensor:
-            with torch.autocast(self.device.type, torch.bfloat16):
-                output: Tensor = self.called(*args, **condition)
-            return output.float()
-
-        return half
+        return half(self.called, self.device.type) if self.config.precision == "bfloat16" else self.called
 
     def _tell_times(self, losses: Sequence[Losses]) -> None:
         """A sampler of times that learns from the losses hears of the whole batch, in the order of its places."""
