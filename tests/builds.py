@@ -40,7 +40,7 @@ BUILDS: dict[str, tuple[Build, int, bool]] = {
     "adams deis 4": (partial(solvers.adams, frame="deis", order=4), 2, False),
     "adams_moulton x0": (partial(solvers.adams_moulton, frame="x0", order=2), 3, False),
     "adams_moulton noise": (partial(solvers.adams_moulton, frame="noise"), 3, False),
-    "adams_moulton trig again": (partial(solvers.adams_moulton, frame="trig", again=True), 3, False),
+    "adams_moulton trig again": (partial(solvers.adams_moulton, frame="trig", data_scale=1.0, again=True), 3, False),
     "unipc bh1": (partial(solvers.unipc, variant="bh1"), 3, False),
     "unipc 3": (partial(solvers.unipc, order=3), 3, False),
     "unipc without corrector": (partial(solvers.unipc, corrector=False), 2, False),

@@ -23,7 +23,7 @@ from noisepath.noise import Keyed
 from noisepath.sampling import sample
 from noisepath.schedules import schedule
 from noisepath.solvers import SOLVERS, ddim, heun
-from noisepath.spacing import log_snr
+from noisepath.spacing import alpha_bar, log_snr
 from noisepath.tableau import START, calls
 from noisepath.tuned import Tuned, fingerprint
 
@@ -152,11 +152,11 @@ def test_a_solver_may_say_its_own_spacing_and_has_every_other() -> None:
 
 
 def test_tuned_samplers_are_compared_at_the_calls_they_were_tuned_for() -> None:
-    levels = log_snr(schedule("edm"), 6)
+    levels = alpha_bar(schedule("edm"), 6)
     own = Tuned(SOLVERS["dpmpp_2m"].build(levels), fingerprint(schedule("edm")))
     made = compared(GAUSSIAN, "edm", ["dpmpp_2m"], tuned=[own], calls=[4, 6], tolerance=1.0)
     assert [(entry.name, entry.calls) for entry in made.entries] == [
-        ("dpmpp_2m@log_snr", 4), ("dpmpp_2m@log_snr", 6), ("tuned@own", 6)
+        ("dpmpp_2m@alpha_bar", 4), ("dpmpp_2m@alpha_bar", 6), ("tuned@own", 6)
     ]  # fmt: skip
     assert made.entries[2].rmse == made.entries[1].rmse
     assert compared(GAUSSIAN, "edm", [], tuned=[own], calls=[6], tolerance=1.0).entries == made.entries[2:]
@@ -196,7 +196,7 @@ def test_figures_survive_json_and_pictures_do_not() -> None:
         (["huen"], {}, "did you mean 'heun'"),
         (["ddim@karas"], {}, "spacing in 'ddim@karas' 'karas'; did you mean 'karras'"),
         (["ddim"], {"spacings": ["karas"]}, "did you mean 'karras'"),
-        (["ddim", "euler"], {}, "ddim@log_snr would be compared with itself"),
+        (["ddim", "euler"], {}, "ddim@alpha_bar would be compared with itself"),
         ([], {}, "nothing to compare"),
         (["ddim"], {"calls": [5], "steps": [5]}, "either steps or calls"),
         (["ddim"], {"calls": [0]}, "calls must be a whole number"),
@@ -246,12 +246,12 @@ def test_the_figure_shows_each_distance_and_each_picture_below_the_reference_s(
     lines = {line.get_label(): line.get_xydata().tolist() for line in curves.lines[:2]}
     assert lines == {
         name: [[entry.calls, entry.rmse] for entry in made.entries if entry.name == name]
-        for name in ("ddim@log_snr", "dpmpp_2m@karras")
+        for name in ("ddim@alpha_bar", "dpmpp_2m@karras")
     }
     page = np.asarray(rows.images[0].get_array())
     shown = [made.references[0].pictures, *(entry.pictures for entry in made.entries)]
     names = [label.get_text() for label in rows.get_yticklabels()]
-    assert names[0].startswith("reference") and names[-1] == "ddpm@log_snr, 8 calls" and len(names) == len(shown) == 7
+    assert names[0].startswith("reference") and names[-1] == "ddpm@alpha_bar, 8 calls" and len(names) == len(shown) == 7
     for row, pictures in enumerate(shown):
         assert pictures is not None
         for column in range(3):

@@ -97,7 +97,7 @@ def test_every_figure_carries_its_terms(ideal: Report) -> None:
         terms = figure.terms
         assert (terms.generated, terms.reference, terms.reference_kind) == (150, 200, "held-out")
         assert terms.sampling == made.sampling and terms.noisepath == noisepath.__version__
-    assert made.sampling.steps == 16 and made.sampling.calls == 16 and made.sampling.solver == "dpmpp_2m"
+    assert made.sampling.steps == 16 and made.sampling.calls == 16 and made.sampling.solver == "adams_moulton"
     identities = {f.terms.features: f.terms.features_identity for f in made.figures if f.name.startswith("frechet")}
     assert identities.keys() == {"pixels"} and len(identities["pixels"]) == 64
     assert ideal.reader is not None and ideal.reader.held_out == 200 and ideal.reader.accuracy == 1.0
@@ -248,7 +248,7 @@ def test_an_evaluation_is_the_same_when_it_is_made_again_and_its_classifier_is_k
 def test_the_figures_are_printed_with_intervals_and_real_ones_beside(run: Path) -> None:
     out = (run.parent / "said").read_text()
     first = out.splitlines()[0]
-    assert first.startswith("24 samples (dpmpp_2m, 2 steps, seed 0) beside 20 held-out pictures")
+    assert first.startswith("24 samples (adams_moulton, 2 steps, seed 0) beside 20 held-out pictures")
     assert "unguided" in out and "guidance 2" in out and "real pictures" in out
     for words in ("read as asked", "Frechet distance / real, classifier", "kernel distance, pixels", "copies", "held-out"):
         assert words in out

@@ -116,8 +116,10 @@ STEPWISE: dict[str, tuple[Build, Callable[..., Tensor]]] = {
     "adams": (solvers.adams, stepwise.adams),
     "adams trig": (partial(solvers.adams, frame="trig", order=4), partial(stepwise.adams, frame="trig", order=4)),
     "lms": (SOLVERS["lms"].build, partial(stepwise.adams, frame="noise", order=4)),
-    "adams_moulton": (solvers.adams_moulton, stepwise.adams_moulton),
-    "adams_moulton trig": (partial(solvers.adams_moulton, frame="trig"), partial(stepwise.adams_moulton, frame="trig")),
+    "adams_moulton": (partial(solvers.adams_moulton, data_scale=1.0), stepwise.adams_moulton),
+    "adams_moulton trig": (
+        partial(solvers.adams_moulton, frame="trig", data_scale=1.0), partial(stepwise.adams_moulton, frame="trig")
+    ),  # fmt: skip
     "ipndm": (solvers.ipndm, stepwise.ipndm),
     "pndm": (solvers.pndm, stepwise.pndm),
     "euler_ancestral": (SOLVERS["euler_ancestral"].build, stepwise.euler_ancestral),

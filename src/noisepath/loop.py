@@ -34,6 +34,7 @@ __all__ = [
     "cancellable",
     "iterate",
     "observed",
+    "places",
     "plan",
     "proven_finite",
     "reported",
@@ -274,6 +275,14 @@ def observed(events: Iterable[Event], *callbacks: Callable[[Event], Any]) -> Ite
         for callback in callbacks:
             callback(event)
         yield event
+
+
+def places(events: Iterable[Event], last: int) -> Iterator[Event]:
+    """The events where the denoiser is asked, and the end, node ``last``: what is in between (corrected states, slopes that are
+    kept for later steps) is a solver's own affair."""
+    for event in events:
+        if event.output is not None or event.node == last:
+            yield event
 
 
 def reported(events: Iterable[Event], bar: Any) -> Iterator[Event]:

@@ -63,6 +63,13 @@ BREAKAGES = (
         "math.expm1(u ** (1.0 / power))",
         ("spacing",),
     ),
+    Breakage(
+        "alpha_bar's scale is not taken back",
+        "spacing.py",
+        "[scale * math.sqrt(math.expm1(",
+        "[math.sqrt(math.expm1(",
+        ("spacing",),
+    ),
     Breakage("Karras' levels with another exponent", "spacing.py", "rho: float = 7.0", "rho: float = 6.0", ("spacing",)),
     Breakage(
         "trailing is one timestep late",

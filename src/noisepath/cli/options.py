@@ -110,13 +110,13 @@ class Sample:
     """Classifier-free guidance scale: 1 is none, more keeps closer to the class."""
     solver: str | None = None
     """Solver by name (noisepath solvers lists them); if neither it nor spacing is given, the sampler that was tuned to this run
-    for so many steps (noisepath tune), and where there is none, dpmpp_2m."""
+    for so many steps (noisepath tune), and where there is none, adams_moulton."""
     steps: int | None = None
     """How many steps the solver makes; 20 if neither steps nor calls are given."""
     calls: int | None = None
     """How many network calls a picture may cost, in place of steps."""
     spacing: str | None = None
-    """Which noise levels the run visits, by name (noisepath.SPACINGS); log_snr if not given."""
+    """Which noise levels the run visits, by name (noisepath.SPACINGS); alpha_bar if not given."""
     seed: int = 0
     """Picture i is a function of (seed, i) alone."""
     batch_size: int | None = None

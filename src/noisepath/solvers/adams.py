@@ -40,7 +40,7 @@ def adams(levels: Sequence[Level], *, frame: str = "flow", order: int = 3, data_
 
 
 def adams_moulton(
-    levels: Sequence[Level], *, frame: str = "flow", order: int = 4, data_scale: float = 1.0, again: bool = False
+    levels: Sequence[Level], *, frame: str = "flow", order: int = 4, data_scale: float = 2.0, again: bool = False
 ) -> Tableau:
     """Adams' predictor of the given order, and his corrector of the next one; 1 call a step.
 
@@ -48,7 +48,8 @@ def adams_moulton(
     state (PEC); with ``again`` also at the corrected one, whose slope is the one kept (PECE, 2 calls a step).  In the frame
     "x0" it is UniPC's scheme (Zhao et al. 2302.04867) with exact weights.  The last step is the predictor's.
 
-    order: of the predictor, 1 to 5.  data_scale: as in :func:`adams`.
+    order: of the predictor, 1 to 5.
+    data_scale: as in :func:`adams`; 2 is about as wide as pictures of 8 to 32 pixels are along their strongest directions.
     """
     check_order("adams_moulton", order, 5)
     f = frame_of(frame, data_scale)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from .._lazy import torch
 from ..levels import Level
-from ..solvers import adams, exponential_adams, unipc
+from ..solvers import adams, adams_moulton, exponential_adams, unipc
 from ..spacing import SPACINGS, reach
 from ..tableau import Tableau, ratio
 
@@ -22,12 +22,13 @@ __all__ = ["bases", "grids", "searched"]
 
 Build = Callable[[Sequence[Level]], Tableau]
 
-_TRIED = ("log_snr", "asinh", "angle", "kl_optimal", "karras", "ays", "gits")
+_TRIED = ("alpha_bar", "log_snr", "asinh", "angle", "kl_optimal", "karras", "ays", "gits")
 
 
 def bases(data_scale: float) -> Mapping[str, Build]:
     """The solvers that are tried, by name: one call a step, in every frame; ``data_scale`` is the data's own."""
     made: dict[str, Build] = {
+        "the default solver": adams_moulton,
         "flow 3": partial(adams, frame="flow", order=3),
         "trig 3": partial(adams, frame="trig", order=3),
         "x0 2": partial(exponential_adams, order=2),

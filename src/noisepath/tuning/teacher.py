@@ -90,9 +90,8 @@ def watch(starts: Starts, schedule: Schedule, shape: Sequence[int], tolerance: f
         ends = way.pictures
         doubt = float("inf") if before is None else float((ends - before).pow(2).mean().sqrt() / ends.std())
         if doubt < tolerance or steps >= MOST_STEPS:
-            # helper nodes, at which the denoiser is not asked, are no places of the way
-            known = [(x, belief) for x, belief in zip(way.states, way.beliefs, strict=True) if belief is not None]
-            return Way(levels, torch.stack([*(x for x, _ in known), ends]), torch.stack([belief for _, belief in known]), doubt)
+            beliefs = torch.stack([belief for belief in way.beliefs if belief is not None])
+            return Way(levels, torch.stack(way.states), beliefs, doubt)
         steps, before = 2 * steps, ends
 
 
