@@ -56,8 +56,8 @@ DEFAULTS = Defaults()
 
 @dataclass(frozen=True)
 class Trajectory:
-    """A whole run.  An entry for each call of the denoiser, and the end: the level, the state (B, *), and the belief about it (None
-    at the end).  What a solver works out in between is left out."""
+    """A whole run.  An entry for each call of the denoiser, and the end: the level, the state (B, *), and the belief about it
+    (None at the end).  What a solver works out in between is left out."""
 
     levels: list[Level]
     states: list[Tensor]

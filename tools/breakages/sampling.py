@@ -57,6 +57,20 @@ BREAKAGES = (
         ("loop", "solvers"),
     ),
     Breakage(
+        "a run shows what a solver works out in between",
+        "loop.py",
+        "if event.output is not None or event.node == last:",
+        "if event.node <= last:",
+        ("sampling",),
+    ),
+    Breakage(
+        "a run does not show its end",
+        "loop.py",
+        "if event.output is not None or event.node == last:",
+        "if event.output is not None:",
+        ("sampling",),
+    ),
+    Breakage(
         "alpha_bar's power is not taken back whole",
         "spacing.py",
         "math.sqrt(math.expm1(u ** (1.0 / power)))",
