@@ -19,7 +19,7 @@ from noisepath.training import TrainConfig
 from noisepath.training.plan import choose
 from noisepath.training.run import build
 
-C, H, W = 2, 4, 6
+C, H, W = 3, 4, 6  # of two colours the directions may form a mirror, which is its own inverse
 LEVELS = (0.002, 0.1, 0.7, 5.0, 80.0)
 CONFIG = UNetConfig(
     in_channels=C, out_channels=C, channels=(8,), attention=(), head_channels=4, groups=4, embedding=16, spectrum=(H, W)
@@ -27,10 +27,10 @@ CONFIG = UNetConfig(
 
 
 def field(count: int = 4000) -> tuple[Tensor, Tensor]:
-    """Pictures whose frequencies and two mixed colours are independent, and their exact covariance, float64."""
+    """Pictures whose frequencies and three mixed colours are independent, and their exact covariance, float64."""
     generator = torch.Generator().manual_seed(3)
-    power = 0.5 / (1.0 + torch.arange(H)[:, None] + 0.5 * torch.arange(W)) ** 2 * torch.tensor([1.0, 0.3])[:, None, None]
-    turn = torch.tensor([[math.cos(0.4), math.sin(0.4)], [-math.sin(0.4), math.cos(0.4)]], dtype=torch.float64)
+    power = 0.5 / (1.0 + torch.arange(H)[:, None] + 0.5 * torch.arange(W)) ** 2 * torch.tensor([1.0, 0.3, 0.1])[:, None, None]
+    turn = torch.linalg.matrix_exp(torch.tensor([[0.0, 0.4, -0.7], [-0.4, 0.0, 0.2], [0.7, -0.2, 0.0]], dtype=torch.float64))
     basis = torch.einsum("dc,ki,lj->dklcij", turn, cosines(H), cosines(W)).reshape(C * H * W, C * H * W)
     drawn = torch.randn(count, C * H * W, dtype=torch.float64, generator=generator) * power.double().flatten().sqrt()
     return (drawn @ basis).view(count, C, H, W), basis.T @ torch.diag(power.double().flatten()) @ basis
@@ -108,8 +108,8 @@ def test_nearly_pure_noise_other_sizes_and_half_precision_are_finite() -> None:
 def test_a_spectrum_needs_two_sizes_and_as_many_channels_out_as_in() -> None:
     with pytest.raises(ValueError, match=r"spectrum is a height and a width in pixels, or None, but is \(4,\)"):
         UNetConfig(spectrum=(4,))  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="in_channels is 2 and out_channels 1: leave out spectrum"):
-        UNetConfig(in_channels=2, out_channels=1, spectrum=(4, 4))
+    with pytest.raises(ValueError, match="in_channels is 3 and out_channels 1: leave out spectrum"):
+        UNetConfig(in_channels=3, out_channels=1, spectrum=(4, 4))
     assert UNetConfig.from_dict(CONFIG.to_dict()) == CONFIG
 
 
