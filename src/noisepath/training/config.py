@@ -31,7 +31,7 @@ class TrainConfig:
     """Pictures per optimizer step."""
     accumulate: int | None = None
     """Parts that a batch is computed in, to save memory: the gradient is the same as in one part.  If not given, on a CPU so
-    many that one keeps 256 MiB or less, which is no slower; elsewhere one."""
+    many that one keeps 640 MiB or less, which is no slower; elsewhere one."""
     seed: int = 0
     """Every draw of the run is a hash of (seed, step, picture, purpose)."""
 

@@ -11,7 +11,7 @@ The rules, for a longer side of s pixels:
                 to 0: neighbouring pixels are alike, so that it takes more noise to hide what a picture shows
     rate        3e-3 up to 2 million parameters, 2e-3 up to 12 million, 5e-4 beyond
     length      each picture 50 times, but 80,000 pictures at least; at most 60 minutes on a CPU, 8 hours on an accelerator
-    parts       on a CPU a batch is computed in parts that keep 256 MiB or less for their gradient, which is as fast or faster
+    parts       on a CPU a batch is computed in parts that keep 640 MiB or less for their gradient, which is as fast or faster
     precision   the faster of float32 and bfloat16, measured, where the processor has bfloat16; a CPU keeps attention in float32
 """
 
@@ -47,7 +47,7 @@ __all__ = [
 SHOWN_EACH, SHOWN_LEAST = 50, 80_000
 MINUTES_AT_MOST = {"cpu": 60.0}
 MINUTES_ON_ACCELERATOR = 480.0
-KEPT_AT_ONCE = 2**28
+KEPT_AT_ONCE = 640 * 2**20
 """Bytes that a part of a batch keeps for its gradient on a CPU, in float32."""
 LEAST_AT_ONCE = 8
 """Pictures of a part that the plan chose: with fewer, a processor's units have too little to do."""
