@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noisepath.levels import Level
-from noisepath.tableau import START, Draft, Draw, Node, calls, check, draws, ratio, weights, z
+from noisepath.tableau import START, Draft, Draw, Lin, Node, calls, check, draws, ratio, weights, z
 
 LEVELS = [Level(0.6, 0.8), Level(0.8, 0.6), Level(1.0, 0.0)]
 
@@ -204,3 +204,10 @@ def test_a_step_to_data_is_of_first_order_on_the_cleanest_point() -> None:
 def test_weights_refuse_what_has_no_answer(points: list[float], a: float, b: float, q: float) -> None:
     with pytest.raises(ValueError, match="weights need"):
         weights(points, a, b, q)
+
+
+def test_slopes_are_added_at_once_as_one_by_one() -> None:
+    x, y, w = Lin({("x", 0): 2.0}), Lin({("x", 0): -1.0, ("D", 1): 0.5}), Lin({("x", 0): 3.0, ("D", 2): 4.0})
+    one_by_one = x + 0.3 * (y - w) + -0.7 * (x - w)
+    assert x.moved([0.3, -0.7], [y, x], w).terms == pytest.approx(one_by_one.terms, abs=1e-15)
+    assert x.terms == {("x", 0): 2.0}

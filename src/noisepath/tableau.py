@@ -160,6 +160,17 @@ class Lin:
     def __neg__(self) -> Lin:
         return Lin({symbol: -weight for symbol, weight in self.terms.items()})
 
+    def moved(self, gains: Sequence[float], slopes: Sequence[Lin], held: Lin) -> Lin:
+        """``self + sum_j gains_j (slopes_j - held)``, in one go."""
+        terms = self.terms.copy()
+        for gain, slope in zip(gains, slopes, strict=True):
+            for symbol, weight in slope.terms.items():
+                terms[symbol] = terms.get(symbol, 0.0) + gain * (weight - held.terms.get(symbol, 0.0))
+            for symbol, weight in held.terms.items():
+                if symbol not in slope.terms:
+                    terms[symbol] = terms.get(symbol, 0.0) - gain * weight
+        return Lin(terms)
+
     def __repr__(self) -> str:
         return f"Lin({' '.join(f'{w:+.6g}*{kind}{k}' for (kind, k), w in self.terms.items())})"
 

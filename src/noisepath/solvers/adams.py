@@ -33,9 +33,9 @@ def adams(levels: Sequence[Level], *, frame: str = "flow", order: int = 3, data_
         if not f.fits(p.level):
             draft.add(s, first_order(p, s))
             continue
-        places = [f.place(p.level), *places][:order]
-        draft.add(s, f.step(p, s, places, [f.slope(p), *slopes]))
-        slopes = [_kept(draft, f, p), *slopes][: order - 1]
+        places, slope = [f.place(p.level), *places][:order], f.slope(p)
+        draft.add(s, f.step(p, s, places, [slope, *slopes]))
+        slopes = [_kept(draft, f, p, slope), *slopes][: order - 1]
     return draft.finish()
 
 
@@ -60,13 +60,14 @@ def adams_moulton(
         if not f.fits(p.level):
             draft.add(s, first_order(p, s))
             continue
-        places, known = [f.place(p.level), *places][:order], [f.slope(p), *slopes]
-        slopes = [_kept(draft, f, p), *slopes][: order - 1]
-        made = f.step(p, s, places, known)
-        predicted = draft.add(s, made)
+        slope = f.slope(p)
+        places, known = [f.place(p.level), *places][:order], [slope, *slopes]
+        slopes = [_kept(draft, f, p, slope), *slopes][: order - 1]
+        made = f.change(p, s, places, known)
+        predicted = draft.add(s, f.first(p, s, slope) + made)
         if step == len(levels) - 2:
             continue
-        better = f.step(p, s, [places[0], f.place(s), *places[1:]], [known[0], f.slope(predicted), *known[1:]])
+        better = f.change(p, s, [places[0], f.place(s), *places[1:]], [slope, f.slope(predicted), *known[1:]])
         left = leaves_noise(p.level, s) if frame in ("noise", "deis") else 0.0  # the corrector goes where it has no limit
         corrected = draft.add(s, predicted.x + (1.0 - left) * (better - made))
         if not again:
@@ -74,9 +75,9 @@ def adams_moulton(
     return draft.finish()
 
 
-def _kept(draft: Draft, f: Frame, p: Point) -> Lin:
+def _kept(draft: Draft, f: Frame, p: Point, slope: Lin) -> Lin:
     """The slope at p for later steps: one tensor, in place of a state and an output."""
-    return p.D if f.name == "x0" else draft.keep(p.level, f.slope(p))
+    return slope if f.name == "x0" else draft.keep(p.level, slope)
 
 
 def ipndm(levels: Sequence[Level], *, order: int = 4) -> Tableau:

@@ -80,9 +80,15 @@ class Frame:
 
         As DDIM's step and what the others differ from p's: so nothing large cancels where alpha is small.
         """
-        gains = self.gains(p.level, s, places)
-        first = self.held(p, s, slopes[0]) if self.name == "trig" else first_order(p, s)
-        return sum((gain * (slope - slopes[0]) for gain, slope in zip(gains[1:], slopes[1:], strict=True)), first)
+        return self.first(p, s, slopes[0]) + self.change(p, s, places, slopes)
+
+    def first(self, p: Point, s: Level, slope: Lin) -> Lin:
+        """The state at s by p alone, whose slope this is."""
+        return self.held(p, s, slope) if self.name == "trig" else first_order(p, s)
+
+    def change(self, p: Point, s: Level, places: Sequence[float], slopes: Sequence[Lin]) -> Lin:
+        """What the other slopes add to that."""
+        return Lin().moved(self.gains(p.level, s, places)[1:], slopes[1:], slopes[0])
 
     def gains(self, t: Level, s: Level, places: Sequence[float]) -> list[float]:
         """The weights of the slopes in x at s."""
