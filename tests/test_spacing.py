@@ -313,7 +313,7 @@ def test_alpha_bar_is_uniform_in_a_power_of_its_logarithm(power: float, steps: i
     path = schedule("edm")
     for detail, last in ((0.0, 0.002), (0.3, 0.3 / steps), (0.001, 0.002)):
         for scale in (1.0, 3.0):
-            levels = alpha_bar(path, steps, power=power, scale=scale, detail=detail)[:-1]
+            levels = alpha_bar(path, steps, power=power, data_scale=scale, detail=detail)[:-1]
             assert levels[-1].sigma == pytest.approx(last, rel=1e-9)
             places = [math.log1p((level.sigma / scale) ** 2) ** power for level in levels]
             assert np.diff(places).tolist() == pytest.approx([(places[-1] - places[0]) / (steps - 1)] * (steps - 1), rel=1e-6)
@@ -345,7 +345,7 @@ def test_published_levels_are_visited_where_range_and_steps_are_theirs(name: str
         (partial(polyexponential, rho=-1.0), "rho must be"),
         (partial(asinh, scale=math.inf), "scale must be"),
         (partial(alpha_bar, power=0.0), "power must be"),
-        (partial(alpha_bar, scale=-1.0), "scale must be"),
+        (partial(alpha_bar, data_scale=-1.0), "data_scale must be"),
         (partial(alpha_bar, detail=-1.0), "detail must be"),
         (partial(beta, a=0.0), "Beta distribution"),
         (partial(ays, model="sd2"), "did you mean 'sd'"),

@@ -11,13 +11,14 @@ import pytest
 import torch
 from torch import nn
 
-from noisepath.data import Dataset, digits
+from noisepath.data import Dataset, digits, some
 from noisepath.training import EMA, TrainConfig, Trainer, read_run, train
 from noisepath.training.checkpoint import State, newest, read_state, steps_of
 from noisepath.training.ema import gamma_of_length, length_of_gamma
 from noisepath.training.plan import network_config
 from noisepath.training.run import build, steps_in
 from noisepath.training.trainer import Diverged, learning_rate
+from noisepath.widths import data_scale
 
 QUICK: dict[str, Any] = {
     "channels": (8, 16), "blocks": 1, "batch_size": 8, "steps": 4, "log_every": 2, "precision": "float32",
@@ -368,6 +369,7 @@ def test_the_model_of_a_run_is_the_average_and_not_the_last_weights(tmp_path: Pa
         assert torch.equal(value, averages["model"][name])
     assert any(not torch.equal(value, state.network[n]) for n, value in denoiser.network.state_dict().items())
     assert any(not torch.equal(value, averages["model"][n]) for n, value in averages["model-long"].items())
+    assert denoiser.data_scale == data_scale(some(digits(), 512)) == pytest.approx(0.96, abs=0.02)
 
 
 def test_a_step_without_a_finite_gradient_changes_nothing_and_ten_in_a_row_end_the_run(monkeypatch: pytest.MonkeyPatch) -> None:

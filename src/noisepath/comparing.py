@@ -33,6 +33,7 @@ from .spacing import SPACINGS, log_snr, most_steps
 from .tableau import calls as count_calls
 from .tableau import draws
 from .tuned import Tuned
+from .widths import told
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -114,23 +115,23 @@ class Comparison:
             references=tuple(replace(found, pictures=None) for found in self.references),
             entries=tuple(replace(entry, pictures=None) for entry in self.entries),
         )
-        told = asdict(bare)
-        for row in (*told["references"], *told["entries"]):
+        plain = asdict(bare)
+        for row in (*plain["references"], *plain["entries"]):
             del row["pictures"]
-        return {"format": _FORMAT, **told}
+        return {"format": _FORMAT, **plain}
 
     @classmethod
-    def from_dict(cls, told: Mapping[str, Any]) -> Comparison:
-        """The comparison that :meth:`to_dict` told of; ValueError for anything else."""
-        if told.get("format") != _FORMAT:
-            raise ValueError(f"this is no comparison of solvers: its format is {told.get('format')!r}, not {_FORMAT!r}")
+    def from_dict(cls, given: Mapping[str, Any]) -> Comparison:
+        """The comparison that :meth:`to_dict` given of; ValueError for anything else."""
+        if given.get("format") != _FORMAT:
+            raise ValueError(f"this is no comparison of solvers: its format is {given.get('format')!r}, not {_FORMAT!r}")
         try:
             return cls(
-                n=told["n"],
-                seed=told["seed"],
-                shape=tuple(told["shape"]),
-                references=tuple(Reference(**row) for row in told["references"]),
-                entries=tuple(Entry(**row) for row in told["entries"]),
+                n=given["n"],
+                seed=given["seed"],
+                shape=tuple(given["shape"]),
+                references=tuple(Reference(**row) for row in given["references"]),
+                entries=tuple(Entry(**row) for row in given["entries"]),
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"this comparison of solvers lacks a value, or has one too many: {error}") from error
@@ -181,12 +182,15 @@ def compare(
     counts = _counts(calls, steps)
     size = _shape_of(denoiser, shape)
     source = schedule if schedule is not None else getattr(denoiser, "schedule", None)
+    width: float | None = getattr(denoiser, "data_scale", None)
     if source is None:
         raise ValueError("this denoiser has no schedule to take levels from: say schedule=")
     _check(n, keep, tolerance, guidance)
     guided = {float(scale): classifier_free(denoiser, scale) for scale in guidance}
     runs = [
-        *_planned(_contenders(solvers, spacings) if solvers or not tuned else [], source, counts, within=steps is None),
+        *_planned(
+            _contenders(solvers, spacings, width) if solvers or not tuned else [], source, counts, width, within=steps is None
+        ),
         *_tuned(tuned, source, counts),
     ]
     with _Bar(progress) as bar:
@@ -294,7 +298,9 @@ class _Run(NamedTuple):
     stochastic: bool
 
 
-def _contenders(solvers: Sequence[str] | Mapping[str, str | Build], spacings: Sequence[str]) -> list[_Contender]:
+def _contenders(
+    solvers: Sequence[str] | Mapping[str, str | Build], spacings: Sequence[str], width: float | None
+) -> list[_Contender]:
     """Each solver with its own spacing, or with every one of ``spacings``."""
     if isinstance(solvers, str) or isinstance(spacings, str):
         raise TypeError('solvers and spacings are lists of names, such as ["ddim", "heun@karras"]')
@@ -305,11 +311,11 @@ def _contenders(solvers: Sequence[str] | Mapping[str, str | Build], spacings: Se
     named = dict(solvers) if isinstance(solvers, Mapping) else None
     found = []
     for label in solvers:
-        told: str | Build = label if named is None else named[label]
-        name, at, own = told.partition("@") if isinstance(told, str) else ("", "", "")
+        given: str | Build = label if named is None else named[label]
+        name, at, own = given.partition("@") if isinstance(given, str) else ("", "", "")
         if at and own not in SPACINGS:
-            raise unknown(f"spacing in {told!r}", own, SPACINGS)
-        build = resolve(name) if isinstance(told, str) else resolve(told)
+            raise unknown(f"spacing in {given!r}", own, SPACINGS)
+        build = resolve(name, width) if isinstance(given, str) else resolve(given)
         found += [
             _Contender(find(name) if named is None else label, build, spacing) for spacing in ([own] if at else spacings)
         ]
@@ -319,12 +325,14 @@ def _contenders(solvers: Sequence[str] | Mapping[str, str | Build], spacings: Se
     return found
 
 
-def _planned(contenders: Sequence[_Contender], schedule: Schedule, counts: Sequence[int], *, within: bool) -> Iterator[_Run]:
+def _planned(
+    contenders: Sequence[_Contender], schedule: Schedule, counts: Sequence[int], width: float | None, *, within: bool
+) -> Iterator[_Run]:
     """Every run that is to be made; ``within``: the counts are calls, and each makes as many steps as fit."""
     for label, build, spacing in contenders:
         numbers = [steps_within(schedule, n, solver=build, spacing=spacing) for n in counts] if within else counts
         for steps in dict.fromkeys(numbers):
-            levels = SPACINGS[spacing](schedule, steps)
+            levels = told(SPACINGS[spacing], width)(schedule, steps)
             table = build(levels)
             yield _Run(label, spacing, build, levels, steps, count_calls(table), bool(draws(table)))
 

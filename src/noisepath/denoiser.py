@@ -72,6 +72,8 @@ class Denoiser:
         schedule: the path of its training (:mod:`noisepath.schedules`).
         prediction: a name of ``PREDICTIONS``: "noise", "x0", "v", "velocity", "score", "edm".
         sigma_data: standard deviation of the training data; used by "edm" alone.
+        data_scale: how wide the data are (:func:`noisepath.widths.data_scale`), which solvers and spacings asked for by name
+            are told; None: not known.
         null: the condition of one picture that says nothing, for guidance (None: the network takes no condition).
         info: what else is known of the model, kept for the user (classes, shape, data range ...).
     """
@@ -83,6 +85,7 @@ class Denoiser:
         prediction: str = "noise",
         *,
         sigma_data: float = 0.5,
+        data_scale: float | None = None,
         null: Condition | None = None,
         info: Mapping[str, Any] | None = None,
     ) -> None:
@@ -90,11 +93,14 @@ class Denoiser:
             raise TypeError(f"a network must be callable as network(x, c_noise), but got {network!r}")
         if not 0 < sigma_data < math.inf:
             raise ValueError(f"sigma_data must be a finite number above 0, but got {sigma_data}")
+        if data_scale is not None and not 0 < data_scale < math.inf:
+            raise ValueError(f"data_scale must be a finite number above 0, or None where it is not known, but got {data_scale}")
         self._kind = lookup(PREDICTIONS, prediction, "prediction")
         self.network = network
         self.schedule = schedule
         self.prediction = prediction
         self.sigma_data = sigma_data
+        self.data_scale = data_scale
         self.null = null
         self.info: dict[str, Any] = dict(info or {})
 

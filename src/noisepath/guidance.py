@@ -37,7 +37,7 @@ class Transformed:
         return self.begin([level])(x, level, condition)
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("schedule", "null", "info", "sigma_data", "prediction", "network"):
+        if name in ("schedule", "null", "info", "sigma_data", "data_scale", "prediction", "network"):
             return getattr(self.inner, name)
         raise AttributeError(f"a transformed denoiser has no {name!r}")
 

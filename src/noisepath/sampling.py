@@ -26,6 +26,7 @@ from .spacing import SPACINGS, Spacing, check_falling, legs, most_steps
 from .tableau import START, Draw, Tableau, joined
 from .tableau import calls as count_calls
 from .tuned import Tuned
+from .widths import told
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,7 +41,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Defaults:
-    """What a run is made with unless told otherwise.
+    """What a run is made with unless told otherwise; solver and spacing are told how wide the data are, where that is known.
 
     Chosen on three ideal denoisers (a grid in the plane, digits, many scales) and three networks (digits, MNIST, CIFAR-10), 4
     to 50 calls, of some forty pairs of solver and spacing: ``docs/solvers.md`` has what was compared.
@@ -170,9 +171,11 @@ def design(
     levels: Sequence[Level] | None = None,
     strength: float | Level = 1.0,
     rising: bool = False,
+    data_scale: float | None = None,
 ) -> Tableau:
     """The tableau that a run with these arguments follows; they are :func:`sample`'s.
 
+    data_scale: how wide the data are, which solvers and spacings given by name are told; a run takes its denoiser's.
     rising: ``levels`` may rise, and may turn: a run from data to noise (:func:`noisepath.spacing.reversed_levels`), or up and
         down again.  Multistep solvers begin anew where it turns; those that draw noise only fall.  Such a table starts from a
         state that is known, not from noise, so it is run with :func:`noisepath.loop.run_loop`.
@@ -183,7 +186,7 @@ def design(
         if rising or strength != 1.0:
             raise ValueError("a tuned sampler runs from pure noise to data: leave out strength= and rising=")
         return _tuned(solver, schedule, steps, calls, (spacing, levels))
-    build = resolve(solver)
+    build = resolve(solver, data_scale)
     if levels is not None:
         if steps is not None or calls is not None or spacing is not None or strength != 1.0:
             raise ValueError("levels= says all about the steps: leave out steps=, calls=, spacing= and strength=")
@@ -198,7 +201,7 @@ def design(
     if schedule is None:
         raise ValueError("this denoiser has no schedule to take levels from: say schedule= or levels=")
     path = begun(schedule, strength)
-    space = _space(spacing)
+    space = _space(spacing, data_scale)
 
     def table(steps: int) -> Tableau:
         falling = space(path, steps)
@@ -274,9 +277,9 @@ def _check_calls(calls: int) -> None:
         raise ValueError(f"the number of calls must be a whole number, 1 or more, but got {calls!r}")
 
 
-def _space(spacing: str | Spacing | None) -> Spacing:
+def _space(spacing: str | Spacing | None, data_scale: float | None = None) -> Spacing:
     spacing = DEFAULTS.spacing if spacing is None else spacing
-    return spacing if callable(spacing) else lookup(SPACINGS, spacing, "spacing")
+    return spacing if callable(spacing) else told(lookup(SPACINGS, spacing, "spacing"), data_scale)
 
 
 @dataclass(frozen=True)
@@ -329,6 +332,7 @@ class _Asked:
             spacing=self.spacing,
             levels=self.levels,
             strength=self.strength,
+            data_scale=getattr(denoiser, "data_scale", None),
         )
 
     @property

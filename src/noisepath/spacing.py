@@ -155,24 +155,24 @@ def gits(schedule: Schedule, steps: int) -> list[Level]:
 
 
 def alpha_bar(
-    schedule: Schedule, steps: int, *, power: float = 0.15, scale: float = 2.0, detail: float = 0.5
+    schedule: Schedule, steps: int, *, power: float = 0.15, data_scale: float = 2.0, detail: float = 0.5
 ) -> list[Level]:
-    """Uniform in (-log alpha_bar)^power, where alpha_bar = 1 / (1 + (noise_ratio / scale)^2), and from there to data.
+    """Uniform in (-log alpha_bar)^power, where alpha_bar = 1 / (1 + (noise_ratio / data_scale)^2), and from there to data.
 
     DDPM's linear betas make its time such a scale with a power of about 1/2, and as the power goes to 0 it is logarithmic at
-    little noise, as :func:`log_snr` is everywhere: 0.15 has many levels about ``scale``, where it is decided what a picture
-    shows, and enough below.  With few steps the last noise is not worth a call, so the smallest ratio visited is
+    little noise, as :func:`log_snr` is everywhere: 0.15 has many levels about ``data_scale``, where it is decided what a
+    picture shows, and enough below.  With few steps the last noise is not worth a call, so the smallest ratio visited is
     ``detail / steps`` where the schedule goes lower.
     """
     _check_positive("power", power)
-    _check_positive("scale", scale)
+    _check_positive("data_scale", data_scale)
     if not 0.0 <= detail < math.inf:
         raise ValueError(f"detail must be 0 or a positive number, but got {detail}")
     _check_steps(schedule, steps)
     first, largest, smallest = reach(schedule)
     smallest = max(smallest, min(detail / steps, 0.1 * largest))
-    low, high = (math.log1p((ratio / scale) ** 2) ** power for ratio in (smallest, largest))
-    ratios = [scale * math.sqrt(math.expm1(u ** (1.0 / power))) for u in _line(high, low, steps)]
+    low, high = (math.log1p((ratio / data_scale) ** 2) ** power for ratio in (smallest, largest))
+    ratios = [data_scale * math.sqrt(math.expm1(u ** (1.0 / power))) for u in _line(high, low, steps)]
     return [first, *(_at(schedule, ratio) for ratio in ratios[1:]), _clean(schedule)]
 
 

@@ -80,9 +80,37 @@ BREAKAGES = (
     Breakage(
         "alpha_bar's scale is not taken back",
         "spacing.py",
-        "[scale * math.sqrt(math.expm1(",
+        "[data_scale * math.sqrt(math.expm1(",
         "[math.sqrt(math.expm1(",
         ("spacing",),
+    ),
+    Breakage(
+        "the width is that of the strongest direction alone",
+        "widths.py",
+        "math.sqrt(single * strongest)",
+        "strongest",
+        ("widths",),
+    ),
+    Breakage(
+        "the strongest direction is the picture that is farthest from the mean",
+        "widths.py",
+        "range(_ROUNDS)",
+        "range(1)",
+        ("widths",),
+    ),
+    Breakage(
+        "a run is not told how wide its denoiser's data are",
+        "sampling.py",
+        'data_scale=getattr(denoiser, "data_scale", None)',
+        "data_scale=None",
+        ("widths",),
+    ),
+    Breakage(
+        "a model forgets how wide its data are",
+        "training/checkpoint.py",
+        "data_scale=info.data_scale",
+        "data_scale=None",
+        ("training",),
     ),
     Breakage("Karras' levels with another exponent", "spacing.py", "rho: float = 7.0", "rho: float = 6.0", ("spacing",)),
     Breakage(

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from noisepath.data.dataset import changed as changed
     from noisepath.data.dataset import digits as digits
     from noisepath.data.dataset import holdout_size as holdout_size
+    from noisepath.data.dataset import some as some
     from noisepath.data.dataset import split as split
     from noisepath.data.files import Files as Files
     from noisepath.data.files import folder as folder
@@ -43,6 +44,7 @@ _HOME = {
     "digits": "dataset",
     "folder": "files",
     "holdout_size": "dataset",
+    "some": "dataset",
     "split": "dataset",
     "Files": "files",
     "open_data": "files",

@@ -22,7 +22,7 @@ from noisepath.data.config import DataConfig
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Data", "Dataset", "changed", "digits", "holdout_size", "order", "shown", "split", "unit"]
+__all__ = ["Data", "Dataset", "changed", "digits", "holdout_size", "order", "shown", "some", "split", "unit"]
 
 
 class Data(Protocol):
@@ -233,6 +233,18 @@ def digits() -> Dataset:
         tuple(f"digit {i}" for i in range(len(data.target))),
         source="digits",
     )
+
+
+def some(data: Data, most: int) -> Tensor:
+    """At most so many pictures (B, C, H, W), from all over the data; those that can't be read are left out."""
+    numbers = torch.linspace(0, len(data) - 1, min(len(data), most)).round().long().tolist()
+    found: list[Tensor] = []
+    for number in numbers:
+        try:
+            found.append(data.batch([number])[0])
+        except ValueError:  # it is named once training comes to it
+            continue
+    return torch.cat(found) if found else torch.ones(1, *data.shape)
 
 
 def split(data: Data, holdout: int, seed: int) -> tuple[Data, Data | None]:

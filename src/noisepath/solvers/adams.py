@@ -49,7 +49,8 @@ def adams_moulton(
     "x0" it is UniPC's scheme (Zhao et al. 2302.04867) with exact weights.  The last step is the predictor's.
 
     order: of the predictor, 1 to 5.
-    data_scale: as in :func:`adams`; 2 is about as wide as pictures of 8 to 32 pixels are along their strongest directions.
+    data_scale: as in :func:`adams`; about 1 for pictures of 8 pixels, 2 for 28, 3 for 32 in colour
+        (:func:`noisepath.widths.data_scale`).
     """
     check_order("adams_moulton", order, 5)
     f = frame_of(frame, data_scale)

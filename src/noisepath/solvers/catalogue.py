@@ -9,6 +9,7 @@ from functools import partial
 from ..errors import unknown
 from ..levels import Level
 from ..tableau import Tableau
+from ..widths import told
 from .adams import adams, adams_moulton, ipndm, pndm
 from .churn import edm, langevin, restart
 from .correctors import sa_solver, unipc
@@ -458,8 +459,10 @@ def find(name: str) -> str:
     raise unknown("solver", name, [n for known, entry in SOLVERS.items() for n in (known, *entry.aliases)])
 
 
-def resolve(solver: str | Build) -> Build:
+def resolve(solver: str | Build, data_scale: float | None = None) -> Build:
     """The function from levels to a tableau that a name, an alias or a callable stands for.
+
+    data_scale: the model's own, if known (:mod:`noisepath.widths`): a name that takes one is told it, a function is as it is.
 
     Options are given with ``functools.partial(ddim, eta=1.0)``.  ValueError for an unknown name, TypeError for anything else.
     """
@@ -467,4 +470,4 @@ def resolve(solver: str | Build) -> Build:
         return solver
     if not isinstance(solver, str):
         raise TypeError(f"a solver is a name or a function from levels to a tableau, but got {solver!r}")
-    return SOLVERS[find(solver)].build
+    return told(SOLVERS[find(solver)].build, data_scale)

@@ -59,6 +59,8 @@ class ModelInfo:
     data_range: tuple[float, float] = (-1.0, 1.0)
     mean: float = 0.0
     """Mean of the data, in [-1, 1]."""
+    data_scale: float | None = None
+    """How wide the data are (:func:`noisepath.widths.data_scale`)."""
     steps: int = 0
     """Optimizer steps made."""
     training: dict[str, Any] | None = None
@@ -185,6 +187,7 @@ def load(run: str | os.PathLike[str], device: str = "cpu", average: str = "model
         schedules.from_dict(info.schedule),
         info.prediction,
         sigma_data=info.sigma_data,
+        data_scale=info.data_scale,
         null=Condition(label=torch.tensor([classes], device=device)) if classes else None,
         info={"classes": classes, **{k: v for k, v in vars(info).items() if k not in ("network", "schedule")}},
     )

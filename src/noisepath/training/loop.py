@@ -15,12 +15,14 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from copy import deepcopy
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from noisepath import page, schedules
+from noisepath.data import some
 from noisepath.denoiser import Denoiser
 from noisepath.files import write_whole
 from noisepath.training.checkpoint import (
@@ -35,6 +37,7 @@ from noisepath.training.plan import enough_memory
 from noisepath.training.record import RunConfig
 from noisepath.training.signals import Interrupted, Polite, polite
 from noisepath.training.trainer import Diverged, Trainer
+from noisepath.widths import data_scale
 
 __all__ = ["Loop", "Unsaved", "cut_log", "empty"]
 
@@ -42,6 +45,8 @@ LOG = "log.jsonl"
 MINUTES_BETWEEN_CHECKPOINTS = 5.0
 PARTS = (16, 8, 4, 2)
 """Snapshots are kept at these parts of a run: 1/16, 1/8, 1/4, 1/2."""
+WIDTH_OF = 512
+"""Pictures that the data's width is measured on."""
 
 
 class Unsaved(OSError):
@@ -246,9 +251,15 @@ class Loop:
             shape=tuple(trainer.data.shape),
             class_names=tuple(trainer.data.class_names),
             mean=float(trainer.data.mean),
+            data_scale=self._data_scale,
             steps=trainer.done,
             training=self.config.to_dict(),
         )
+
+    @cached_property
+    def _data_scale(self) -> float | None:
+        pictures = some(self.trainer.data, WIDTH_OF)
+        return data_scale(pictures) if len(pictures) > 1 else None
 
     def _guard(self, what: str, do: Callable[[], None]) -> None:
         """Something that training can go on without."""

@@ -21,10 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from noisepath import schedules
-from noisepath.data import DataConfig, changed, holdout_size, open_data, split
+from noisepath.data import DataConfig, changed, holdout_size, open_data, some, split
 from noisepath.denoiser import Denoiser
 from noisepath.errors import lookup
 from noisepath.files import clear_leftovers, write_whole
@@ -204,7 +203,7 @@ def build(
         torch.manual_seed(config.seed)
         network = UNet(numbers)
     if network.linear is not None:
-        network.linear.measure(_some(data), data.sigma_data)
+        network.linear.measure(some(data, SPECTRUM_OF), data.sigma_data)
     config, reasons = planning.in_parts(config, network, tuple(data.shape), device, 1 if team is None else team.count)
 
     def make(config: TrainConfig, total: int) -> Trainer:
@@ -213,18 +212,6 @@ def build(
         return Trainer(on_device, own, data, config, total, processes=team, flip=flip, workers=workers)
 
     return Made(make, config, [*choices, *reasons], network, len(data))
-
-
-def _some(data: Any) -> Tensor:
-    """At most :data:`SPECTRUM_OF` pictures, from all over the data; those that can't be read are left out."""
-    numbers = torch.linspace(0, len(data) - 1, min(len(data), SPECTRUM_OF)).round().long().tolist()
-    found: list[Tensor] = []
-    for number in numbers:
-        try:
-            found.append(data.batch([number])[0])
-        except ValueError:  # it is named once training comes to it
-            continue
-    return torch.cat(found) if found else torch.ones(1, *data.shape)
 
 
 def steps_in(seconds: float, each: float, spent: float = 0.0) -> int:

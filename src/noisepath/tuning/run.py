@@ -8,17 +8,21 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import noise
+from .._lazy import torch
 from ..denoiser import Denoise
 from ..levels import Level
 from ..sampling import design
 from ..spacing import most_steps, reach
 from ..tuned import Tuned, fingerprint
+from ..widths import data_scale
 from .fit import Errors, Fit, errors, fit
 from .form import Form
 from .search import Build, bases, grids
 from .teacher import Starts, Task, Way, solve, watch
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ..conditions import Condition
     from ..schedules import Schedule
 
@@ -86,13 +90,14 @@ def tune(
         return [solve(part, schedule, shape, way.steps, batch_size=batch_size, **options) for part in parts]
 
     tasks, held = solved(learn), solved(judge)
+    scales = _Scales(getattr(views[0], "data_scale", None), _width(torch.cat([task.ends for task in tasks]), schedule))
     made = []
     for done, number in enumerate(wanted):
 
         def said(share: float, line: str, done: int = done) -> None:
             say((done + share) / len(wanted), line)
 
-        made.append(_tuned(_Work(schedule, way, tasks, held, batch_size, begin_from, said), number))
+        made.append(_tuned(_Work(schedule, way, scales, tasks, held, batch_size, begin_from, said), number))
     return made
 
 
@@ -104,11 +109,21 @@ SHARE = 4
 """Beginnings are fitted to one start in so many; the best of them goes on with all."""
 
 
+class _Scales(NamedTuple):
+    """How wide the data are."""
+
+    told: float | None
+    """By the denoiser."""
+    own: float
+    """By the teacher's ends."""
+
+
 class _Work(NamedTuple):
     """What the samplers of all numbers of calls have in common."""
 
     schedule: Schedule
     way: Way
+    scales: _Scales
     tasks: list[Task]
     held: list[Task]
     batch_size: int
@@ -127,7 +142,7 @@ class _Candidate(NamedTuple):
 
 def _tuned(work: _Work, calls: int) -> Tuned:
     began = time.monotonic()
-    default = design(work.schedule, calls=calls)
+    default = design(work.schedule, calls=calls, data_scale=work.scales.told)
     plain = errors(default, work.held, work.batch_size)
     best, table, base = plain, default, "the default sampler"
     within = places_within(work.schedule)
@@ -170,10 +185,9 @@ def _tuned(work: _Work, calls: int) -> Tuned:
 def _candidates(work: _Work, calls: int) -> list[_Candidate]:
     """Solvers and levels, best first, each solver once: judged by a few of the starts that are fitted to."""
     few = [_few(task, max(TRIED // len(work.tasks), 1)) for task in work.tasks]
-    scale = float(work.way.states[-1].std())
     best: dict[str, _Candidate] = {}
-    levels = grids(work.schedule, calls, work.way)
-    for solver, build in bases(scale).items():
+    levels = grids(work.schedule, calls, work.way, work.scales.own)
+    for solver, build in bases(work.scales.own).items():
         for spacing, grid in levels.items():
             figure = errors(build(grid), few, work.batch_size).figure
             if solver not in best or figure < best[solver].figure:
@@ -184,6 +198,11 @@ def _candidates(work: _Work, calls: int) -> list[_Candidate]:
 def _few(task: Task, count: int) -> Task:
     rows = slice(0, count)
     return Task(task.starts.part(rows), task.noise[rows], task.ends[rows])
+
+
+def _width(ends: Tensor, schedule: Schedule) -> float:
+    """How wide the data are by these, and no less than the least noise there is (all may end at one point)."""
+    return max(data_scale(ends) or 0.0, reach(schedule)[2])
 
 
 def places_within(schedule: Schedule) -> tuple[float, float]:

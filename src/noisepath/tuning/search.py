@@ -13,6 +13,7 @@ from ..levels import Level
 from ..solvers import adams, adams_moulton, exponential_adams, unipc
 from ..spacing import SPACINGS, reach
 from ..tableau import Tableau, ratio
+from ..widths import told
 
 if TYPE_CHECKING:
     from ..schedules import Schedule
@@ -26,9 +27,9 @@ _TRIED = ("alpha_bar", "log_snr", "asinh", "angle", "kl_optimal", "karras", "ays
 
 
 def bases(data_scale: float) -> Mapping[str, Build]:
-    """The solvers that are tried, by name: one call a step, in every frame; ``data_scale`` is the data's own."""
+    """The solvers that are tried, by name: one call a step, in every frame; ``data_scale`` is the data's width."""
     made: dict[str, Build] = {
-        "the default solver": adams_moulton,
+        "the default solver": partial(adams_moulton, data_scale=data_scale),
         "flow 3": partial(adams, frame="flow", order=3),
         "trig 3": partial(adams, frame="trig", order=3),
         "x0 2": partial(exponential_adams, order=2),
@@ -41,11 +42,11 @@ def bases(data_scale: float) -> Mapping[str, Build]:
     return made
 
 
-def grids(schedule: Schedule, calls: int, way: Way) -> dict[str, list[Level]]:
+def grids(schedule: Schedule, calls: int, way: Way, data_scale: float) -> dict[str, list[Level]]:
     """The levels that are tried, by name; those of spacings that this schedule has no room for are left out."""
     found = {}
     for name in _TRIED:
-        levels = SPACINGS[name](schedule, calls)
+        levels = told(SPACINGS[name], data_scale)(schedule, calls)
         if all(t.noise_ratio > s.noise_ratio for t, s in pairwise(levels)):
             found[name] = levels
     if (best := searched(schedule, calls, way)) is not None:
