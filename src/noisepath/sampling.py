@@ -321,6 +321,8 @@ class _Asked:
             raise ValueError(f"batch_size must be 1 or more, but got {self.batch_size}")
         if self.start is not None:
             _check_start(self.start, shape)
+        if isinstance(self.solver, Tuned) and self.solver.start is not None:
+            self.solver.start.check(shape, self.start)
 
     def tableau(self, denoiser: Denoise) -> Tableau:
         """What the run follows."""
@@ -362,7 +364,7 @@ class _Work:
         source = Keyed(asked.seed, self.numbers[rows], self.shape[1:]) if noise is None else _rows_of(noise, rows, self.shape)
         told = asked.condition if asked.condition is None or whole else asked.condition.rows(rows)
         run = _run(self.denoiser, self.tableau, told, self.device)
-        x = _begin(self.tableau[0].level, source, start, self.device, asked.dtype or torch.float32)
+        x = self._first(source, start)
         events = proven_finite(iterate(self.operations, run, x, source, overwrite=True))
         events = places(events, len(self.tableau) - 1)
         if asked.callbacks:
@@ -370,6 +372,15 @@ class _Work:
         if self.bar is not None:
             events = reported(events, self.bar)
         return events if asked.cancel is None else cancellable(events, asked.cancel)
+
+    def _first(self, source: Noise, start: Tensor | None) -> Tensor:
+        """The state at the first level, of the run's first draw and the pictures it begins from."""
+        level, z = self.tableau[0].level, source(START).to(self.device, self.asked.dtype or torch.float32)
+        solver = self.asked.solver
+        if isinstance(solver, Tuned) and solver.start is not None:
+            return solver.start(z, level)
+        x = z * level.sigma
+        return x if start is None or level.is_noise else x.add_(start.to(x), alpha=level.alpha)
 
     def shrunk(self, left: int) -> None:
         """Batches have become smaller: ``left`` are still to be made."""
@@ -397,12 +408,6 @@ def _runs(
     finally:
         if bar is not None:
             bar.close()
-
-
-def _begin(level: Level, source: Noise, start: Tensor | None, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """The state at the first level, of the run's first draw and the pictures it begins from."""
-    x = source(START).to(device, dtype) * level.sigma
-    return x if start is None or level.is_noise else x.add_(start.to(device, dtype), alpha=level.alpha)
 
 
 def _run(

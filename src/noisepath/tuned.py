@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .files import write_whole
+from .gaussian_start import GaussianStart
 from .levels import Level
 from .tableau import Node, Tableau, calls, check
 
@@ -36,6 +37,8 @@ class Tuned:
     """The :func:`fingerprint` of the schedule it was tuned on."""
     about: Mapping[str, Any] = field(default_factory=dict)
     """How it was made and what it gained, plain values."""
+    start: GaussianStart | None = None
+    """An analytic start: what leads, without a call, from the schedule's noisiest level to the tableau's first."""
 
     @property
     def calls(self) -> int:
@@ -72,6 +75,8 @@ class Tuned:
             for node in self.tableau
         ]
         told = {"format": _FORMAT, "schedule": dict(self.schedule), "about": dict(self.about), "nodes": nodes}
+        if self.start is not None:
+            told["start"] = self.start.to_dict()
         with write_whole(path) as part:
             part.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
 
@@ -98,7 +103,8 @@ def load_tuned(path: str | os.PathLike[str]) -> Tuned:
         schedule = dict(told["schedule"])
         if not _same(schedule, schedule):
             raise ValueError("its schedule has no log-SNRs")
-        return Tuned(nodes, schedule, dict(told["about"]))
+        start = GaussianStart.from_dict(told["start"]) if "start" in told else None
+        return Tuned(nodes, schedule, dict(told["about"]), start)
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no tuned sampler {str(file)!r}") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -59,5 +59,26 @@ BREAKAGES = (
         "default, name",
         ("tuning",),
     ),
+    Breakage(
+        "an analytic start adds variances without the path's scale",
+        "gaussian_start.py",
+        "math.hypot(at.alpha * math.sqrt(variance), at.sigma)",
+        "math.hypot(math.sqrt(variance), at.sigma)",
+        ("gaussian_start",),
+    ),
+    Breakage(
+        "an analytic start forgets the mean that its noise began with",
+        "gaussian_start.py",
+        "self.first.sigma * noise.flatten(1) - self.first.alpha * mean",
+        "self.first.sigma * noise.flatten(1)",
+        ("gaussian_start",),
+    ),
+    Breakage(
+        "a sampler's analytic start is left out of its run",
+        "sampling.py",
+        "isinstance(solver, Tuned) and solver.start is not None:\n            return",
+        "False:\n            return",
+        ("gaussian_start",),
+    ),
     Breakage("another schedule is not noticed", "tuned.py", "if not _same(here, self.schedule):", "if False:", ("tuning",)),
 )

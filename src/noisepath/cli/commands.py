@@ -84,7 +84,7 @@ def _sample(command: Sample) -> None:
     )
     how: dict[str, object] = {"solver": solver, "spacing": spacing}
     if isinstance(solver, Tuned):
-        how = {"solver": f"tuned for {solver.calls} calls"}
+        how = {"solver": f"tuned for {solver.calls} calls" + (" + analytic start" if solver.start is not None else "")}
     about = _about(command, denoiser, labels, how)
     plots.save_pictures(pictures, command.out, about)
     shared = {name: value for name, value in about[0].items() if name not in ("index", "class")}

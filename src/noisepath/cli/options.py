@@ -222,6 +222,8 @@ class Tune:
     """Runs to fit to; as many others are held out, and say when to stop and what was gained."""
     begin_from: int = 2
     """How many solvers to begin from; the best result is kept."""
+    analytic_start: bool = False
+    """Begin each run with the flow of a Gaussian, which takes no call: "n calls + analytic start"."""
     seed: int = 0
     """Of the starts, and of the classes asked for."""
     batch_size: int = 256

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from noisepath import noise
@@ -33,6 +34,7 @@ def run(command: Tune, device: str) -> None:
             condition=_classes(denoiser, command.seed, device),
             starts=command.starts,
             begin_from=command.begin_from,
+            analytic_start=command.analytic_start,
             seed=command.seed,
             batch_size=command.batch_size,
             told=bar,
@@ -43,7 +45,7 @@ def run(command: Tune, device: str) -> None:
             bar.close()
     for tuned in made:
         path = command.run / FOLDER / f"calls-{tuned.calls}.json"
-        Tuned(tuned.tableau, tuned.schedule, {**tuned.about, "guidance": list(scales), "seed": command.seed}).save(path)
+        replace(tuned, about={**tuned.about, "guidance": list(scales), "seed": command.seed}).save(path)
     print(table(made))
     took = time.monotonic() - began
     print(f"{took:.0f} s; noisepath sample {command.run} --steps {made[0].calls} uses the first of them by itself")
@@ -54,9 +56,13 @@ def table(made: Sequence[Tuned]) -> str:
     rows = [("calls", "rmse by default", "tuned", "median by default", "tuned", "begun from")]
     for tuned in made:
         figures = [f"{tuned.about[name]:.4f}" for name in ("default_rmse", "rmse", "default_median", "median")]
-        rows.append((str(tuned.calls), *figures, str(tuned.about["from"])))  # type: ignore[arg-type]
+        rows.append((_calls(tuned), *figures, str(tuned.about["from"])))  # type: ignore[arg-type]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+
+
+def _calls(tuned: Tuned) -> str:
+    return str(tuned.calls) if tuned.start is None else f"{tuned.calls} + analytic start"
 
 
 def _classes(denoiser: Denoiser, seed: int, device: str) -> Callable[[Sequence[int]], Condition] | None:

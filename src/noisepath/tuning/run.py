@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .. import noise
 from .._lazy import torch
 from ..denoiser import Denoise
+from ..gaussian_start import GaussianStart
 from ..levels import Level
 from ..sampling import design
+from ..schedules import begun
 from ..spacing import most_steps, reach
 from ..tuned import Tuned, fingerprint
 from ..widths import data_scale
@@ -45,6 +47,7 @@ def tune(
     starts: int = 256,
     held_out: int | None = None,
     begin_from: int = 2,
+    analytic_start: bool = False,
     schedule: Schedule | None = None,
     seed: int = 0,
     batch_size: int = 256,
@@ -61,6 +64,8 @@ def tune(
         starts: runs to fit to.
         held_out: runs that say when to stop, and whether anything was gained; as many if not given.
         begin_from: so many of the best solvers and levels are fitted to a quarter of the starts, and the best of them to all.
+        analytic_start: begin each run with the flow of the Gaussian of the teacher's ends, down to a level that is chosen too
+            (:mod:`noisepath.gaussian_start`): "n calls + analytic start".
         schedule: where levels are taken from (default: the denoiser's).
         seed: of the starts.  Sampling's pictures of the same seed are others: it uses the seed itself, this a key of it.
         batch_size: pictures at once; changes nothing but memory and speed.
@@ -90,6 +95,7 @@ def tune(
         return [solve(part, schedule, shape, way.steps, batch_size=batch_size, **options) for part in parts]
 
     tasks, held = solved(learn), solved(judge)
+    gaussian = GaussianStart.of(torch.cat([task.ends for task in tasks]), way.levels[0]) if analytic_start else None
     scales = _Scales(getattr(views[0], "data_scale", None), _width(torch.cat([task.ends for task in tasks]), schedule))
     made = []
     for done, number in enumerate(wanted):
@@ -97,7 +103,7 @@ def tune(
         def said(share: float, line: str, done: int = done) -> None:
             say((done + share) / len(wanted), line)
 
-        made.append(_tuned(_Work(schedule, way, scales, tasks, held, batch_size, begin_from, said), number))
+        made.append(_tuned(_Work(schedule, way, scales, tasks, held, batch_size, begin_from, said, gaussian), number))
     return made
 
 
@@ -105,6 +111,8 @@ ITERATIONS = 12
 """Of Gauss and Newton's method at most, from each beginning."""
 ROUNDING = 1e-6
 """A sampler that is so near is exact: what is left is not the solver's."""
+STARTS = (1.0, 2.0, 4.0)
+"""sigma / alpha at which an analytic start may end, in standard deviations of the data's strongest direction."""
 SHARE = 4
 """Beginnings are fitted to one start in so many; the best of them goes on with all."""
 
@@ -129,6 +137,7 @@ class _Work(NamedTuple):
     batch_size: int
     begin_from: int
     say: Callable[[float, str], object]
+    start: GaussianStart | None = None
 
 
 class _Candidate(NamedTuple):
@@ -141,12 +150,13 @@ class _Candidate(NamedTuple):
 
 
 def _tuned(work: _Work, calls: int) -> Tuned:
-    began = time.monotonic()
+    began, schedule_mark = time.monotonic(), fingerprint(work.schedule)
     default = design(work.schedule, calls=calls, data_scale=work.scales.told)
     plain = errors(default, work.held, work.batch_size)
-    best, table, base = plain, default, "the default sampler"
+    best, table, base, start = plain, default, "the default sampler", None
+    work, candidates = _best_start(work, calls)
     within = places_within(work.schedule)
-    beginnings = _candidates(work, calls)[: work.begin_from]
+    beginnings = candidates[: work.begin_from]
     stages = len(beginnings) + 2  # the last is counted twice: it has more starts
 
     def fitted(form: Form, numbers: list[float], tasks: list[Task], name: str, stage: int, weight: int = 1) -> Fit:
@@ -159,12 +169,13 @@ def _tuned(work: _Work, calls: int) -> Tuned:
     few = [_few(task, -(-len(task.noise) // SHARE)) for task in work.tasks]
     tried = []
     for stage, beginning in enumerate(beginnings):
-        form = Form(beginning.build, default[0].level, default[-1].level, work.schedule.level_at, calls, within)
+        first, last = beginning.levels[0], beginning.levels[-1]
+        form = Form(beginning.build, first, last, work.schedule.level_at, calls, within)
         tried.append((fitted(form, form.begin(beginning.levels), few, beginning.name, stage), form, beginning.name))
-    first, form, name = min(tried, key=lambda one: one[0].held_out.figure)
-    found = fitted(form, first.numbers, work.tasks, name, len(beginnings), 2)
+    begun_with, form, name = min(tried, key=lambda one: one[0].held_out.figure)
+    found = fitted(form, begun_with.numbers, work.tasks, name, len(beginnings), 2)
     if found.held_out.figure < plain.figure and plain.figure > ROUNDING:
-        best, table, base = found.held_out, form.table(found.numbers), name
+        best, table, base, start = found.held_out, form.table(found.numbers), name, work.start
     work.say(1.0, f"{calls} calls: error {best.figure:.4g}, from {base}; by default {plain.figure:.4g}")
     about = {
         "calls": calls,
@@ -177,9 +188,34 @@ def _tuned(work: _Work, calls: int) -> Tuned:
         "held_out": sum(len(task.noise) for task in work.held),
         "teacher_steps": work.way.steps,
         "teacher_doubt": work.way.doubt,
+        "analytic_start": None if start is None else table[0].level.noise_ratio,
         "seconds": round(time.monotonic() - began, 1),
     }
-    return Tuned(table, fingerprint(work.schedule), about)
+    return Tuned(table, schedule_mark, about, start)
+
+
+def _best_start(work: _Work, calls: int) -> tuple[_Work, list[_Candidate]]:
+    """What there is to do from the best level that an analytic start may lead to, if there is to be one; and candidates."""
+    if work.start is None:
+        return work, _candidates(work, calls)
+    deviation = math.sqrt(float(work.start.variances[0]))
+    ratios = [level.noise_ratio for level in work.way.levels]
+    wanted = {min(range(1, len(ratios) - 1), key=lambda i: abs(math.log(ratios[i] / (r * deviation)))) for r in STARTS}
+    tried = [(other, _candidates(other, calls)) for other in (_started(work, i) for i in sorted(wanted))]
+    return min(tried, key=lambda one: one[1][0].figure)
+
+
+def _started(work: _Work, place: int) -> _Work:
+    """The same from a level of the teacher's way, where the analytic start has led to."""
+    way, start, level = work.way, work.start, work.way.levels[place]
+    assert start is not None
+
+    def moved(task: Task) -> Task:
+        return Task(task.starts, start(task.noise, level) / level.sigma, task.ends)
+
+    cut = Way(way.levels[place:], way.states[place:], way.beliefs[place:], way.doubt)
+    tasks, held = ([moved(task) for task in some] for some in (work.tasks, work.held))
+    return work._replace(schedule=begun(work.schedule, level), way=cut, tasks=tasks, held=held)
 
 
 def _candidates(work: _Work, calls: int) -> list[_Candidate]:
