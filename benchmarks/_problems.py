@@ -29,6 +29,7 @@ from noisepath.exact import Mixture
 from noisepath.files import write_whole
 from noisepath.levels import Level
 from noisepath.schedules import Schedule, schedule
+from noisepath.widths import data_scale
 
 SCHEDULE = schedule("linear")
 SIGMAS = np.array([SCHEDULE.level(float(t)).noise_ratio for t in range(1000)])
@@ -122,6 +123,12 @@ class Problem:
     def denoiser(self) -> Ideal:
         return Ideal(self.data, SCHEDULE)
 
+    @property
+    def knowing(self) -> Ideal:
+        """The same, which knows as a run does how wide its data are: by as many pictures as a run looks at."""
+        pictures = self.data.sample(512, torch.Generator().manual_seed(5))
+        return replace(self.denoiser, data_scale=data_scale(pictures))
+
     def few(self, n: int) -> Problem:
         """The first n starts alone."""
         return replace(self, start=self.start[:n])
@@ -138,6 +145,7 @@ class Ideal:
 
     data: Blend
     schedule: Schedule
+    data_scale: float | None = None
 
     def __call__(self, x: Tensor, level: Level, condition: object = None) -> Tensor:
         return self.data.belief(x / level.alpha, level.noise_ratio)

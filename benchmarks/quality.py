@@ -4,9 +4,10 @@
 
     --also ddim @karras adams:frame=flow,order=3@asinh:scale=0.2        about a minute for each on one core
 
-The problems and their answers are those of ``_problems.py``; what the others reach is kept (``quality_peers.py`` measured it).
-All begin at the same starts.  noisepath samples with nothing said but the calls; what ``--also`` names stands beside, outside
-the verdict, with the most steps that make no more calls.  Each cell has the RMSE over all starts and their median error.
+The problems and their answers are those of ``_problems.py``; what the others reach is kept (``quality_peers.py`` measured
+it). All begin at the same starts. noisepath samples with nothing said but the calls, once as of a denoiser that nothing is
+known of, and once knowing how wide the data are, as a run of ours does; what ``--also`` names stands beside, outside the
+verdict, with the most steps that make no more calls. Each cell has the RMSE over all starts and their median error.
 
 "In hindsight" is the best of all configurations, chosen anew in each cell: no one can run that.  "The best single one" is the
 one configuration that is best over all cells of all problems, by the geometric mean, still chosen afterwards.  The interval of
@@ -41,7 +42,8 @@ from noisepath.solvers import SOLVERS
 from noisepath.spacing import SPACINGS
 from noisepath.tableau import START, Draw
 
-OURS = "noisepath"
+OURS, KNOWING = "noisepath", "noisepath, knowing the width"
+GOAL = 1.15
 RESAMPLES = 1000
 AGREED = 1e-10
 Errors = dict[int, Any]
@@ -90,7 +92,7 @@ def _value(text: str) -> Any:
         return text
 
 
-def made(asked: Problem, calls: int, **options: Any) -> Tensor:
+def made(asked: Problem, calls: int, *, knowing: bool = False, **options: Any) -> Tensor:
     """Our last states from the problem's starts, with the most steps that make no more calls."""
 
     def noise(place: Draw) -> Tensor:
@@ -98,7 +100,8 @@ def made(asked: Problem, calls: int, **options: Any) -> Tensor:
             raise ValueError("a solver that draws noise does not end where the ODE does: it has no error here")
         return asked.start / LARGEST
 
-    run = partial(sample, asked.denoiser, asked.start.shape, noise=noise, dtype=torch.float64)
+    denoiser = asked.knowing if knowing else asked.denoiser
+    run = partial(sample, denoiser, asked.start.shape, noise=noise, dtype=torch.float64)
     try:
         return run(calls=calls, **options)
     except ValueError as error:
@@ -115,10 +118,9 @@ def measured(kept: Kept, also: Sequence[str], cache: Path) -> Measured:
     assert disagreement(asked) <= AGREED
     answer, _ = answers(asked, cache)
     own: dict[str, Errors] = {}
-    for name in ("", *also):
-        options = configuration(name)
-        found = {calls: errors(made(asked, calls, **options), answer).numpy() for calls in kept.calls}
-        own[f"{OURS} {name}".strip()] = found
+    asks = {OURS: {}, KNOWING: {"knowing": True}, **{f"{OURS} {name}": configuration(name) for name in also}}
+    for name, options in asks.items():
+        own[name] = {calls: errors(made(asked, calls, **options), answer).numpy() for calls in kept.calls}
     return Measured(kept, own)
 
 
@@ -212,6 +214,12 @@ def verdict(problems: Sequence[Measured], single: str, logs: Sequence[dict[int, 
         most, name = nearest_shipped(held)
         label = f"{held.kept.problem}: {OURS} / nearest shipped ({held.kept.rows[name].library}: {name})"
         lines.append((label, f"{most:.3g}", "< 1", most < 1.0))
+    for number, measure in enumerate(MEASURES):
+        own, best = (
+            geometric((cell[number],) for held in problems for cell in cells_of(held).values() if cell)
+            for cells_of in (lambda held: held.cells(KNOWING), lambda held: held.kept.line())
+        )
+        print(f"{KNOWING}, {measure} cells: {own / best:.3g} of the best in each" + (f", goal {GOAL}" if not number else ""))
     print()
     for label, figure, target, good in lines:
         print(f"{label:78} {figure:22} {target:6} {'ok' if good else 'MISSED'}")
