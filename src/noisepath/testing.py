@@ -223,7 +223,7 @@ def _orders(
 
 
 def _own_order(build: Build, order: int, starts: int, tolerance: float, orders: dict[str, float]) -> Iterator[str]:
-    found = _slope(build, [PROBLEMS["mixture"]()], (64, 128), levels=_equal, exact_starts=starts)
+    found = _slope(build, [PROBLEMS["mixture"]()], (128, 256), levels=_equal, exact_starts=starts)
     orders[f"from {starts} exact starts"] = found
     if not found > order - tolerance:
         yield f"order: {found:.2f} from {starts} exact start values, where {order} is stated"

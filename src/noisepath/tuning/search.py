@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 from .._lazy import torch
 from ..levels import Level
 from ..solvers import adams, adams_moulton, exponential_adams, unipc
-from ..spacing import SPACINGS, reach
+from ..spacing import Spacing, alpha_bar, asinh, kl_optimal, reach
 from ..tableau import Tableau, ratio
-from ..widths import told
 
 if TYPE_CHECKING:
     from ..schedules import Schedule
@@ -23,7 +22,8 @@ __all__ = ["bases", "grids", "searched"]
 
 Build = Callable[[Sequence[Level]], Tableau]
 
-_TRIED = ("alpha_bar", "log_snr", "asinh", "angle", "kl_optimal", "karras", "ays", "gits")
+WIDER = 2.0
+"""Levels for data so many times as wide are tried too: they decide modes better, and detail worse."""
 
 
 def bases(data_scale: float) -> Mapping[str, Build]:
@@ -44,9 +44,15 @@ def bases(data_scale: float) -> Mapping[str, Build]:
 
 def grids(schedule: Schedule, calls: int, way: Way, data_scale: float) -> dict[str, list[Level]]:
     """The levels that are tried, by name; those of spacings that this schedule has no room for are left out."""
+    tried: dict[str, Spacing] = {
+        "alpha_bar": partial(alpha_bar, data_scale=data_scale),
+        "wider alpha_bar": partial(alpha_bar, data_scale=WIDER * data_scale),
+        "asinh": asinh,
+        "kl_optimal": kl_optimal,
+    }
     found = {}
-    for name in _TRIED:
-        levels = told(SPACINGS[name], data_scale)(schedule, calls)
+    for name, spacing in tried.items():
+        levels = spacing(schedule, calls)
         if all(t.noise_ratio > s.noise_ratio for t, s in pairwise(levels)):
             found[name] = levels
     if (best := searched(schedule, calls, way)) is not None:
