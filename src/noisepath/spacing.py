@@ -86,7 +86,8 @@ def trailing(schedule: Schedule, steps: int) -> list[Level]:
 
 
 def log_snr(schedule: Schedule, steps: int) -> list[Level]:
-    """Uniform in log-SNR down to the schedule's smallest noise, and from there to data."""
+    """Uniform in log-SNR down to the schedule's smallest noise, and from there to data ("exponential" in k-diffusion and
+    diffusers: each noise ratio is the same share of the one before)."""
     return _between(schedule, steps, math.log, math.exp)
 
 
