@@ -72,7 +72,7 @@ def _phrases(words: Mapping[str, Sequence[str]]) -> dict[tuple[str, ...], str]:
 _SIZES, _RELATIONS = _phrases(SIZE_WORDS), _phrases(RELATION_WORDS)
 _PLACES = {**_phrases(PLACE_WORDS), **{tuple(said.split()): place for said, place in _ALSO_UNDERSTOOD.items()}}
 _OPENINGS = {tuple(said.split()): said for said in OPENINGS if said}
-_COLOURS, _SHAPES = {(name,): name for name in COLOURS}, {(name,): name for name in SHAPES}
+_COLOURS, _SHAPES = (_phrases({name: [name] for name in names}) for names in (COLOURS, SHAPES))
 _KNOWN = ("a", "an", "and", *_COLOURS, *_SHAPES, *_SIZES, *_PLACES, *_RELATIONS, *_OPENINGS)
 VOCABULARY = tuple(dict.fromkeys(word for known in _KNOWN for word in ([known] if isinstance(known, str) else known)))
 

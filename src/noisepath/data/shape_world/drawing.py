@@ -40,17 +40,17 @@ def draw(scenes: Sequence[Sequence[Thing]], size: int = 32) -> Tensor:
 
 
 def _drawn(scenes: Sequence[Sequence[Thing]], size: int) -> NDArray[np.uint8]:
-    side = patch_side(size)
-    page = np.empty((len(scenes), size + 2 * side, size + 2 * side, 3), dtype=np.float32)
+    margin = _margin(size)
+    page = np.empty((len(scenes), size + 2 * margin, size + 2 * margin, 3), dtype=np.float32)
     page[:] = BACKGROUND
     for place in range(max(len(scene) for scene in scenes)):  # the n-th things of all scenes at once
         _put(page, [(i, scene[place]) for i, scene in enumerate(scenes) if place < len(scene)], size)
-    inside = page[:, side:-side, side:-side]
+    inside = page[:, margin:-margin, margin:-margin]
     return np.rint(inside).astype(np.uint8).transpose(0, 3, 1, 2)
 
 
 def _put(page: NDArray[np.float32], things: list[tuple[int, Thing]], size: int) -> None:
-    """Draw things on pages that have a patch's margin around them, one on each page at most."""
+    """Draw things on pages that have a margin, one on each page at most."""
     side = patch_side(size)
     sprites = _sprites(size)
     middle = np.array([(thing.y, thing.x) for _, thing in things]) * size
@@ -59,7 +59,7 @@ def _put(page: NDArray[np.float32], things: list[tuple[int, Thing]], size: int) 
     kinds = np.array([(SHAPES.index(thing.shape), list(SIZES).index(thing.size)) for _, thing in things])
     patches = sprites[kinds[:, 0], kinds[:, 1], part[:, 0], part[:, 1]][..., None]
     span = np.arange(side)
-    rows, columns = (whole[:, axis, None] + side - side // 2 + span for axis in (0, 1))
+    rows, columns = (whole[:, axis, None] + _margin(size) - side // 2 + span for axis in (0, 1))
     where = np.array([i for i, _ in things])[:, None, None], rows[:, :, None], columns[:, None, :]
     colours = np.array([COLOURS[thing.colour] for _, thing in things], dtype=np.float32)[:, None, None]
     page[where] += patches * (colours - page[where])
@@ -73,6 +73,11 @@ def _sprites(size: int) -> NDArray[np.float32]:
     return np.array(kinds, dtype=np.float32)
 
 
+def _margin(size: int) -> int:
+    """Pixels around a picture that hold the patch of a thing whose middle lies anywhere inside."""
+    return patch_side(size) // 2 + 1
+
+
 def patch_side(size: int) -> int:
     """Height and width in pixels of a patch that holds any thing, with two pixels around it."""
     return ceil(max(SIZES.values()) * size) + 5
@@ -83,7 +88,8 @@ def cover(shape: str, name: str, size: int, y: float, x: float) -> NDArray[np.fl
     extent, side = SIZES[name] * size, patch_side(size)
     points = (np.arange(side * _SAMPLES) + 0.5) / _SAMPLES
     inside = _inside(shape, (points - y)[:, None] / extent, (points - x)[None, :] / extent)
-    return inside.reshape(side, _SAMPLES, side, _SAMPLES).mean((1, 3), dtype=np.float32)
+    share: NDArray[np.float32] = inside.reshape(side, _SAMPLES, side, _SAMPLES).mean((1, 3), dtype=np.float32)
+    return share
 
 
 def _inside(shape: str, v: NDArray[np.float64], u: NDArray[np.float64]) -> NDArray[np.bool_]:

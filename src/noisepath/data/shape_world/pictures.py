@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import textwrap
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ __all__ = ["COUNT", "page", "shapes"]
 
 COUNT = 20_000
 """Pictures of the data set where their number is not said."""
-_GAP, _LINES, _LINE = 6, 4, 12  # pixels around a picture, lines of a caption, pixels of a line
+_GAP, _LINES, _LINE = 6, 6, 12  # pixels around a picture, lines of a caption, pixels of a line
 
 
 def shapes(n: int = COUNT, size: int = 32, seed: int = 0) -> Dataset:
@@ -39,9 +38,18 @@ def shapes(n: int = COUNT, size: int = 32, seed: int = 0) -> Dataset:
         draw([one.scene for one in told], size),
         names=tuple(f"shapes {i}" for i in range(n)),
         captions=tuple(one.caption for one in told),
-        attributes=tuple({"scene": [asdict(thing) for thing in one.scene], "claims": asdict(one.claims)} for one in told),
+        attributes=tuple(_plain(one) for one in told),
         source="shapes" if (n, seed) == (COUNT, 0) else "",
     )
+
+
+def _plain(one: Captioned) -> dict[str, object]:
+    """Scene and claims as values that JSON knows."""
+    claims = {
+        "things": [dict(vars(claim)) for claim in one.claims.things],
+        "relations": [dict(vars(relation)) for relation in one.claims.relations],
+    }
+    return {"scene": [dict(vars(thing)) for thing in one.scene], "claims": claims}
 
 
 def page(told: Sequence[Captioned], path: str | os.PathLike[str], size: int = 32, columns: int = 8, scale: int = 4) -> Path:
@@ -56,7 +64,7 @@ def page(told: Sequence[Captioned], path: str | os.PathLike[str], size: int = 32
         left, top = _GAP + i % columns * (side + _GAP), _GAP + i // columns * (height + _GAP)
         image = Image.fromarray(np.ascontiguousarray(picture.permute(1, 2, 0).numpy()))
         sheet.paste(image.resize((side, side), Image.Resampling.NEAREST), (left, top))
-        lines = textwrap.wrap(one.caption, max(8, side // 6))[:_LINES]
+        lines = textwrap.wrap(one.caption, max(8, side // 6), break_on_hyphens=False)[:_LINES]
         pen.text((left, top + side + 1), "\n".join(lines), fill=(0, 0, 0), font_size=10, spacing=1)
     with write_whole(path) as part:
         sheet.save(part, format="PNG")

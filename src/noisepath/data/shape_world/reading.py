@@ -2,7 +2,8 @@
 
 How much a colour covers a pixel is the projection of the pixel's difference from the background on the colour's: it is 1
 inside, a fraction at edges, and noise leaves it right on average.  The sprite that leaves the least squared difference of
-covers says shape, size and place; one that leaves much says that there is no thing.
+covers says shape, size and place; one that leaves much says that there is no thing.  Much that is no thing says that the
+picture shows no scene at all: nothing is read from it.
 """
 
 from __future__ import annotations
@@ -28,8 +29,12 @@ ASTRAY = 0.5
 """Share of a pixel's squared difference from the background that may point in another direction than its colour's."""
 FEWEST = 6
 """Pixels of 32 x 32 that a thing has at least."""
-MISFIT = 0.35
+MISFIT = 0.25
 """Squared difference from the best sprite, as a share of the sprite's squares, from which there is no thing."""
+STRAY = 0.05
+"""Share of the picture that may be neither background nor part of a thing: about as much as a medium square."""
+STRONG = 0.7
+"""Distance from the background, in units of [-1, 1], from which a pixel that is of no colour is no background either."""
 _CHUNK = 256
 _REACH = 0.5  # pixels between where a thing's centre of mass was found and where it may be
 
@@ -49,8 +54,10 @@ def read(pictures: Tensor) -> list[tuple[Thing, ...]]:
     if not pictures.is_floating_point() or not pictures.isfinite().all():
         raise ValueError(f"pictures to read are finite numbers in [-1, 1], but these are {pictures.dtype}, or not finite")
     found: list[tuple[Thing, ...]] = []
-    for chunk in pictures.detach().split(_CHUNK):
-        small = torch.nn.functional.adaptive_avg_pool2d(chunk.float().cpu(), chunk.shape[2] // (chunk.shape[2] // SMALLEST))
+    side = pictures.shape[2] // (pictures.shape[2] // SMALLEST)
+    for first in range(0, len(pictures), _CHUNK):
+        chunk = pictures[first : first + _CHUNK].detach().float().cpu()
+        small = torch.nn.functional.adaptive_avg_pool2d(chunk, side)
         found.extend(_read(small.permute(0, 2, 3, 1).numpy()))
     return found
 
@@ -68,7 +75,7 @@ def _palette() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 
 
 def _segmented(x: NDArray[np.float32], colours: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Each pixel's cover by each colour (B, H, W, K), and its nearest colour (B, H, W), -1 for background."""
+    """Each pixel's cover by each colour (B, H, W, K), and its nearest one (B, H, W): -1 for background, K for none."""
     squares = (colours**2).sum(1)
     covers = x @ (colours / squares[:, None]).T
     within = covers.clip(0.0, 1.25)
@@ -76,7 +83,8 @@ def _segmented(x: NDArray[np.float32], colours: NDArray[np.float32]) -> tuple[ND
     left = power[..., None] + squares * within * (within - 2.0 * covers)  # |x - within * colour|^2
     nearest = left.argmin(-1)
     chosen, astray = (np.take_along_axis(values, nearest[..., None], -1)[..., 0] for values in (covers, left))
-    return covers, np.where((chosen > COVERED) & (astray < ASTRAY * power), nearest, -1)
+    other = np.where(power > STRONG**2, len(colours), -1)
+    return covers, np.where((chosen > COVERED) & (astray < ASTRAY * power), nearest, other)
 
 
 def _components(kinds: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -125,7 +133,10 @@ def _named(covers: NDArray[np.float32], kinds: NDArray[np.int64], labels: NDArra
     middle = _middle(weights, place.reshape(labels.shape), len(numbers))[-len(roots) :]
     corner = np.floor(middle).astype(np.int64) - patch_side(size) // 2
     fits = _fitted(_patches(weights, labels, roots + 1, picture, corner, size), size)
-    for i in np.flatnonzero(fits.misfit < MISFIT):
+    fine = (fits.misfit < MISFIT) & (colour < len(COLOURS))
+    pixels = np.bincount(place.ravel(), (kinds.ravel() >= 0), len(numbers))[-len(roots) :]
+    stray = np.bincount(picture, pixels * ~fine, count)
+    for i in np.flatnonzero(fine & (stray <= STRAY * size * size)[picture]):
         shape, name, y, x = fits.sprites[fits.best[i]]
         thing = Thing(shape, list(COLOURS)[colour[i]], name, (corner[i, 1] + x) / size, (corner[i, 0] + y) / size)
         found[picture[i]].append(thing)
@@ -137,7 +148,7 @@ def _weights(
 ) -> NDArray[np.float32]:
     """Each pixel's cover by its heap's colour (B, H, W); 0 outside heaps."""
     of_number = np.concatenate([np.zeros(len(numbers) - len(colour), np.int64), colour])
-    kind = of_number[np.searchsorted(numbers, labels)]
+    kind = of_number[np.searchsorted(numbers, labels)].clip(max=len(COLOURS) - 1)
     mine = np.take_along_axis(covers, kind[..., None], -1)[..., 0].clip(-0.25, 1.25)
     return np.where(labels > 0, mine, np.float32(0.0))
 

@@ -13,7 +13,6 @@ from typing import TypeVar
 from noisepath import noise
 from noisepath.data.shape_world.captions import say
 from noisepath.data.shape_world.world import (
-    COLOURS,
     MOST_SHAPES,
     PLACES,
     RELATIONS,
@@ -33,7 +32,7 @@ from noisepath.errors import lookup
 
 __all__ = ["KINDS", "Captioned", "captioned", "describe", "layout", "prompts"]
 
-KINDS = {"trained": "as in training", "held_out": "each claims a held-out pair (even numbers) or relation (odd ones, not of one)"}
+KINDS = {"trained": "of what training shows", "held_out": "each claims a pair or a relation that training never shows"}
 MARGIN = 0.02
 """What stays free between a thing and the edge of its cell, as a share of the picture's side."""
 
