@@ -148,9 +148,7 @@ def describe(scene: tuple[Thing, ...], draw: Draws, relation: str | None = None)
     """
     relations = _relations(scene, draw) if relation is None else (Relation(0, relation, 1),)
     seldom, never = {r.first for r in relations}, {r.second for r in relations}  # "A left of B at the top": which of them is?
-    things = tuple(
-        _claim(thing, draw, 0.0 if i in never else 0.2 if i in seldom else 0.6) for i, thing in enumerate(scene)
-    )
+    things = tuple(_claim(thing, draw, 0.0 if i in never else 0.2 if i in seldom else 0.6) for i, thing in enumerate(scene))
     claims = Claims(things, relations)
     return Captioned(scene, claims, say(claims, draw))
 
