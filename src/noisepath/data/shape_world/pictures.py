@@ -18,7 +18,7 @@ __all__ = ["COUNT", "page", "shapes"]
 
 COUNT = 20_000
 """Pictures of the data set where their number is not said."""
-_GAP, _LINES, _LINE = 6, 6, 12  # pixels around a picture, lines of a caption, pixels of a line
+_GAP, _LINES, _LINE = 6, 8, 12  # pixels around a picture, lines of a caption, pixels of a line
 
 
 def shapes(n: int = COUNT, size: int = 32, seed: int = 0) -> Dataset:
