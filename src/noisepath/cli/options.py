@@ -62,8 +62,8 @@ class _SaidOfData(DataConfig):
     """The pictures, and how they are made alike."""
 
     data: str = ""
-    """A folder or zip of pictures (with a folder for each class, or metadata.jsonl, or neither), or the word digits:
-    scikit-learn's handwritten digits, 8 x 8 pixels."""
+    """A folder or zip of pictures (with a folder for each class, or metadata.jsonl, or neither), or a word: digits
+    (scikit-learn's handwritten digits, 8 x 8 pixels) or shapes (captioned scenes of one to three shapes, 32 x 32 pixels)."""
 
     def __post_init__(self) -> None:
         pass
@@ -269,7 +269,7 @@ class Data:
     """Look at pictures before a run: counts, sizes, classes, duplicates, bad files, and a contact sheet."""
 
     path: Annotated[Positional[str], arg(metavar="PATH")]
-    """A folder or zip of pictures, or the word digits."""
+    """A folder or zip of pictures, or the word digits or shapes."""
     picture_size: tuple[int, int] | int | None = None
     """Height and width that pictures are brought to (one number: both); the most common size if not given."""
     resize: str = "cover"
@@ -413,5 +413,5 @@ def _checked(command: Train, default: Train) -> Train:
         if other := [name for name in said if name != "data"]:
             raise ValueError(f"--resume goes on with the run's own settings, so {', '.join(other)} can't be said beside it")
     elif not command.pictures.data:
-        raise ValueError("train needs pictures: --data FOLDER, --data PICTURES.zip or --data digits (or a run to --resume)")
+        raise ValueError("train needs pictures: --data FOLDER, PICTURES.zip, digits or shapes (or a run to --resume)")
     return replace(command, pictures=DataConfig(**vars(command.pictures)), recipe=TrainConfig(**vars(command.recipe)))

@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from noisepath import page
 from noisepath.cli.options import Train
+from noisepath.data.config import BUILT_IN
 from noisepath.training import resume, train
 from noisepath.training.record import read_run
 
@@ -57,7 +58,7 @@ def _folder_for(data: str) -> Path:
 
 def _absolute(data: str) -> str:
     """Where the pictures are, also for someone who goes on from another folder later."""
-    return data if data == "digits" and not Path(data).exists() else os.path.abspath(data)
+    return data if data in BUILT_IN and not Path(data).exists() else os.path.abspath(data)
 
 
 def _is_main() -> bool:

@@ -9,6 +9,7 @@ dataset    Data: what a run asks of its pictures; Dataset: all in memory; splitt
 memory     decoded pictures, shared by worker processes
 files      open_data(); Files: decoded when they are asked for
 stream     what a training step sees, and the ledger of bad pictures
+shape_world  captioned shapes: drawn, told in words, read from pictures and judged
 report     what there is to know of a data set before a run, and its contact sheet
 """
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from noisepath.data.files import Files as Files
     from noisepath.data.files import folder as folder
     from noisepath.data.files import open_data as open_data
+    from noisepath.data.shape_world.pictures import shapes as shapes
     from noisepath.data.stream import Bad as Bad
     from noisepath.data.stream import Batch as Batch
     from noisepath.data.stream import Steps as Steps
@@ -48,6 +50,7 @@ _HOME = {
     "split": "dataset",
     "Files": "files",
     "open_data": "files",
+    "shapes": "shape_world.pictures",
     "Bad": "stream",
     "Batch": "stream",
     "Steps": "stream",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from noisepath.errors import lookup
 
-__all__ = ["BACKGROUNDS", "MOST_PIXELS", "RESIZES", "DataConfig"]
+__all__ = ["BACKGROUNDS", "BUILT_IN", "MOST_PIXELS", "RESIZES", "DataConfig"]
 
 RESIZES = {
     "cover": "scale to cover the size, then cut around the middle",
@@ -14,6 +14,11 @@ RESIZES = {
     "stretch": "scale height and width each for itself",
 }
 BACKGROUNDS = {"white": 255, "black": 0}
+BUILT_IN = {
+    "digits": "scikit-learn's handwritten digits, 8 x 8 pixels",
+    "shapes": "captioned scenes of one to three shapes, 32 x 32 pixels",
+}
+"""Words that stand for pictures which need no files."""
 MOST_PIXELS = 64_000_000
 """A picture that says it has more is refused before its pixels are looked at."""
 
@@ -23,7 +28,8 @@ class DataConfig:
     """The pictures of a run, and how they are made alike."""
 
     data: str = "digits"
-    """A folder or zip of pictures, or the word digits: scikit-learn's handwritten digits, 8 x 8 pixels."""
+    """A folder or zip of pictures, or a word: digits (scikit-learn's handwritten digits, 8 x 8 pixels) or shapes (captioned
+    scenes of one to three shapes, 32 x 32 pixels, drawn when they are asked for)."""
     picture_size: tuple[int, int] | int | None = None
     """Height and width that pictures are brought to (one number: both); the most common size if not given."""
     resize: str = "cover"

@@ -186,7 +186,7 @@ class Files:
 
 
 def open_data(config: DataConfig, progress: bool = False, strict: bool = True) -> Data:
-    """The pictures of a run: digits in memory, or a folder's or zip's files, of which a sample is decoded now.
+    """The pictures of a run: digits or shapes in memory, or a folder's or zip's files, of which a sample is decoded now.
 
     Args:
         config: which pictures, and how they are made alike.
@@ -195,10 +195,13 @@ def open_data(config: DataConfig, progress: bool = False, strict: bool = True) -
 
     Raises:
         FileNotFoundError: there is no such folder or zip.
-        ValueError: no pictures; nobody can tell what is what; more than 1 % of the sample can't be read (they are listed).
+        ValueError: no pictures; nobody can tell what is what; more than 1 % of the sample can't be read (they are listed);
+            shapes of another form than they are drawn in, or mirrored, which their captions would not be.
     """
     if config.data == "digits":
         return _digits(config)
+    if config.data == "shapes":
+        return _shapes(config)
     place = source(config.data)
     return _open(place, arrange(place), config, progress, strict)
 
@@ -343,3 +346,16 @@ def _digits(config: DataConfig) -> Dataset:
     form = Form(height, width, True, config.resize, config.background)
     scaled = [np.array(fit(Image.fromarray((picture[0].numpy() + 1) * 127.5), form)) for picture in data.pictures]
     return replace(data, pictures=torch.stack([as_unit(values.clip(0, 255)[None]) for values in scaled]))
+
+
+def _shapes(config: DataConfig) -> Dataset:
+    """Captioned shapes, drawn in the size wanted."""
+    from noisepath.data.shape_world import shapes
+
+    if config.flip:
+        raise ValueError("shapes are not mirrored: their captions say what is left and right (leave out flip)")
+    size = 32 if config.picture_size is None else config.picture_size
+    height, width = (size, size) if isinstance(size, int) else size
+    if height != width:
+        raise ValueError(f"shapes are drawn as high as wide, but picture_size is {height} x {width}")
+    return shapes(size=height)
