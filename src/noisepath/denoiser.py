@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from .schedules import Schedule
 
-__all__ = ["Condition", "Denoise", "Denoiser", "Moved", "WrongOutput", "begin"]
+__all__ = ["Condition", "Denoise", "Denoiser", "Moved", "WrongOutput", "begin", "rows_of"]
 
 
 class Moved(NamedTuple):
@@ -60,6 +60,16 @@ def begin(denoiser: Denoise, levels: Iterable[Level] = ()) -> Denoise:
     """
     start: Callable[[list[Level]], Denoise] | None = getattr(denoiser, "begin", None)
     return denoiser if start is None else start(list(levels))
+
+
+def rows_of(denoiser: Denoise, rows: slice, count: int) -> Denoise:
+    """The denoiser for some of a run's ``count`` pictures: ``denoiser.rows(rows, count)`` where there is such a method.
+
+    One that is told something of each picture (a scale, a condition of its own) has one, so that a picture is the same in
+    every batch; any other is used as it is.
+    """
+    part: Callable[[slice, int], Denoise] | None = getattr(denoiser, "rows", None)
+    return denoiser if part is None else part(rows, count)
 
 
 class Denoiser:
