@@ -1,12 +1,15 @@
 """One denoiser for every network: D(x, level) = E[x_0 | x_t = x].
 
-Three things meet here.
+Four things meet here.
 
 *A denoiser* is any callable ``(x, level, condition=None)`` that gives its belief D about the clean pictures, of x's
 shape (B, *), at a :class:`~noisepath.levels.Level` on any path.  Solvers, guidance and editing know nothing else.
 
 *A run begins* with ``begin(denoiser, levels)``: a denoiser that has a method ``begin`` gives a fresh callable for the
 run, which may know all its levels and keep a memory; any other is used as it is.  Nothing is shared between two runs.
+
+*A run may be made in batches*: ``rows_of(denoiser, rows, count)`` is the denoiser for some of its pictures, where one has
+something of each (a guidance scale, say) in a method ``rows``; any other is used as it is.
 
 *An evaluation may move the state*: it may give ``Moved(x, output)`` in place of D, and the run goes on from the moved x.
 
