@@ -99,4 +99,20 @@ BREAKAGES = (
         "torch.minimum(torch.maximum(believed, -most), most)",
         ("guidance",),
     ),
+    Breakage(
+        "a second call shares the memory of the first",
+        "guidance/transformed.py",
+        "return self.transform(begin(self.inner, levels), *(begin(other, levels) for other in self.others), *self.told)",
+        "run = begin(self.inner, levels)\n"
+        "        runs = [run if other is self.inner else begin(other, levels) for other in self.others]\n"
+        "        return self.transform(run, *runs, *self.told)",
+        ("guidance",),
+    ),
+    Breakage(
+        "a guidance inside another one is not told which pictures it has",
+        "guidance/transformed.py",
+        "inner=rows_of(self.inner, rows, count)",
+        "inner=self.inner",
+        ("guidance_runs",),
+    ),
 )
