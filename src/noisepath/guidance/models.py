@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["autoguidance", "classifier"]
 
-_NEARLY_NOISE = 1e-3
-"""alpha / sigma where the limit at pure noise is taken from."""
+_NEARLY_NOISE = 5e-3
+"""alpha / sigma where the limit at pure noise is taken from: tables that end in pure noise have entries up to there."""
 
 
 def autoguidance(
