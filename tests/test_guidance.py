@@ -1,105 +1,508 @@
-"""Guidance against the exact beliefs of a mixture whose components are the classes."""
+"""Guidance against its papers' formulas, written out on the exact beliefs of a mixture whose components are the classes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor
 
-from noisepath.denoiser import Condition, Denoiser, Moved, begin
-from noisepath.exact import Gaussian, Mixture
-from noisepath.guidance import GUIDANCES, classifier_free, clip
+from guided import DATA, EXAMPLES, LABEL, OTHER, SCALES, SHAPE, WIDE, X, asks, believed, nearness
+from noisepath.denoiser import Condition, Denoise, Denoiser, Moved, begin, rows_of
+from noisepath.exact import Gaussian
+from noisepath.guidance import (
+    GUIDANCES,
+    apg,
+    autoguidance,
+    cfg_plus_plus,
+    cfg_zero_star,
+    classifier,
+    classifier_free,
+    clip,
+    composed,
+    dynamic_threshold,
+)
 from noisepath.levels import Level
-from noisepath.schedules import EDM
+from noisepath.schedules import EDM, schedule
 
-DATA = Mixture([0.5, 0.2, 0.3], [[1.0, 0.0], [-1.0, 0.5], [0.0, -1.0]], torch.tensor([0.05, 0.1, 0.2]))
-LEVELS = [Level(0.0, 1.0), Level(0.3, 0.9), Level(1.0, 0.2), Level(1.0, 0.0)]
-LABEL = Condition(label=torch.tensor([0, 1, 2, 1, 3]))
-X = torch.randn(5, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+LEVELS = [Level(0.0, 1.0), Level(0.3, 0.9), Level(1.0, 0.2), Level(0.5, 0.0)]
+NOISY = LEVELS[:3]
+TWO_WAYS = pytest.mark.parametrize("together", [True, False], ids=["one call", "two calls"])
 
 
+def same(given: Tensor | Moved, expected: Tensor) -> None:
+    assert isinstance(given, Tensor)
+    torch.testing.assert_close(given, expected, rtol=1e-9, atol=1e-9)
+
+
+def beside(scales: Tensor) -> Tensor:
+    return scales.double().view(-1, 1, 1, 1)
+
+
+def both(level: Level, x: Tensor = X) -> tuple[Tensor, Tensor]:
+    """Told and untold."""
+    if level.is_data:
+        return x / level.alpha, x / level.alpha
+    return believed(x, level, LABEL["label"]), believed(x, level)
+
+
+# Classifier-free -----------------------------------------------------------------------------------------------------
+
+
+@TWO_WAYS
 @pytest.mark.parametrize("level", LEVELS, ids=str)
 @pytest.mark.parametrize("scale", [-1.0, 0.0, 0.5, 3.0])
-def test_guidance_mixes_the_conditional_and_the_unconditional_belief(scale: float, level: Level) -> None:
-    guided = classifier_free(DATA.denoiser(), scale)(X, level, LABEL)
-    if level.is_data:
-        expected = X / level.alpha
-    else:
-        told = torch.stack(
-            [
-                DATA.belief(x[None], level)[0]
-                if k == 3
-                else Gaussian(DATA.means[k], DATA.variances[k]).belief(x[None], level)[0]
-                for x, k in zip(X, LABEL["label"].tolist(), strict=True)
-            ]
-        )
-        expected = (1 - scale) * DATA.belief(X, level) + scale * told
-    torch.testing.assert_close(guided, expected, rtol=1e-12, atol=1e-12)
+def test_guidance_mixes_the_conditional_and_the_unconditional_belief(scale: float, level: Level, together: bool) -> None:
+    told, untold = both(level)
+    expected = (1 - scale) * untold + scale * told
+    same(classifier_free(DATA.denoiser(), scale, together=together)(X, level, LABEL), expected)
+    anyone = Condition(label=torch.tensor([3, 3, 3, 3, 3]))
+    same(classifier_free(DATA.denoiser(), scale, together=together)(X, level, anyone), untold)
 
 
-def test_scale_one_is_no_guidance_at_all() -> None:
-    denoiser = DATA.denoiser()
-    assert classifier_free(denoiser, 1) is denoiser and classifier_free(denoiser, 1.0) is denoiser
+@pytest.mark.parametrize("level", NOISY, ids=str)
+def test_a_scale_may_differ_from_picture_to_picture_and_from_level_to_level(level: Level) -> None:
+    told, untold = both(level)
+    same(classifier_free(DATA.denoiser(), SCALES)(X, level, LABEL), untold + beside(SCALES) * (told - untold))
+    by_level = classifier_free(DATA.denoiser(), lambda level: 1.0 + 2.0 * level.sigma)
+    same(by_level(X, level, LABEL), untold + (1 + 2 * level.sigma) * (told - untold))
+    by_both = classifier_free(DATA.denoiser(), lambda level: SCALES * level.sigma)
+    same(by_both(X, level, LABEL), untold + level.sigma * beside(SCALES) * (told - untold))
+    for one in (torch.tensor(3.0), torch.tensor([3.0]), lambda level: torch.tensor(3.0)):
+        same(classifier_free(DATA.denoiser(), one)(X, level, LABEL), untold + 3 * (told - untold))
 
 
-def test_both_beliefs_come_from_one_call_of_the_network() -> None:
+@TWO_WAYS
+def test_a_negative_condition_takes_the_place_of_the_null(together: bool) -> None:
+    level = NOISY[1]
+    told, away = both(level)[0], believed(X, level, OTHER["label"])
+    same(classifier_free(DATA.denoiser(), 3.0, negative=OTHER, together=together)(X, level, LABEL), away + 3 * (told - away))
+    for_all = believed(X, level, torch.tensor([2] * 5))
+    guided = classifier_free(DATA.denoiser(), 3.0, negative=Condition(label=torch.tensor([2])), together=together)
+    same(guided(X, level, LABEL), for_all + 3 * (told - for_all))
+
+
+def counted(path: str = "edm") -> tuple[Denoiser, list[int]]:
     calls: list[int] = []
 
     def network(x: Tensor, t: Tensor, label: Tensor) -> Tensor:
         calls.append(len(x))
         return x * label[:, None]
 
-    model = Denoiser(network, EDM(), "x0", null=Condition(label=torch.tensor([10])))
-    out = classifier_free(model, 2.0)(torch.ones(2, 1), Level(1.0, 1.0), Condition(label=torch.tensor([1, 2])))
-    assert calls == [4] and out.tolist() == [[-8.0], [-6.0]]  # 10 + 2 (1 - 10), 10 + 2 (2 - 10)
+    return Denoiser(network, schedule(path), "x0", null=Condition(label=torch.tensor([10]))), calls
 
 
-def test_what_cannot_be_guided_is_refused() -> None:
-    with pytest.raises(ValueError, match="no null condition"):
-        classifier_free(lambda x, level, condition=None: x, 2.0)
-    with pytest.raises(ValueError, match="finite number"):
-        classifier_free(DATA.denoiser(), float("nan"))
-    with pytest.raises(ValueError, match="needs a condition"):
-        classifier_free(DATA.denoiser(), 2.0)(X, LEVELS[1])
-    with pytest.raises(ValueError, match="low < high"):
-        clip(DATA.denoiser(), 1.0, -1.0)
+def test_both_beliefs_come_from_one_call_of_the_network_or_from_two() -> None:
+    model, calls = counted()
+    asked = torch.ones(2, 1), Level(1.0, 1.0), Condition(label=torch.tensor([1, 2]))
+    assert classifier_free(model, 2.0)(*asked).tolist() == [[-8.0], [-6.0]]  # 10 + 2 (1 - 10), 10 + 2 (2 - 10)
+    assert calls == [4]
+    assert classifier_free(model, 2.0, together=False)(*asked).tolist() == [[-8.0], [-6.0]]
+    assert calls == [4, 2, 2]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda d, interval: classifier_free(d, 3.0, interval=interval),
+        lambda d, interval: cfg_zero_star(d, 3.0, interval=interval),
+        lambda d, interval: apg(d, 3.0, interval=interval),
+        lambda d, interval: autoguidance(d, d, 3.0, interval=interval),
+    ],
+)
+def test_outside_of_the_interval_there_is_no_guidance_and_one_evaluation(
+    make: Callable[[Denoise, tuple[float, float]], Denoise]
+) -> None:
+    model, calls = counted()
+    guided = make(model, (0.5, 2.0))
+    for ratio, guides in [(4.0, False), (2.0, True), (1.0, True), (0.5, False), (0.1, False)]:
+        del calls[:]
+        out = guided(torch.ones(2, 1), Level(0.5, 0.5 * ratio), Condition(label=torch.tensor([1, 2])))
+        assert isinstance(out, Tensor)
+        assert sum(calls) == (4 if guides else 2), ratio
+        if not guides:
+            assert out.tolist() == [[2.0], [4.0]]  # x / alpha is 2
+
+
+@pytest.mark.parametrize("level", NOISY, ids=str)
+@pytest.mark.parametrize("phi", [0.3, 1.0])
+def test_rescaling_brings_back_each_pictures_own_standard_deviation(level: Level, phi: float) -> None:
+    told, untold = both(level)
+    guided = untold + 4 * (told - untold)
+    expected = torch.stack(
+        [phi * g * (t.std() / g.std()) + (1 - phi) * g for g, t in zip(guided, told, strict=True)]  # eq. 15, 16
+    )
+    same(classifier_free(DATA.denoiser(), 4.0, rescale=phi)(X, level, LABEL), expected)
+
+
+# Composition ---------------------------------------------------------------------------------------------------------
+
+
+@TWO_WAYS
+@pytest.mark.parametrize("level", NOISY, ids=str)
+def test_a_composition_adds_what_each_condition_changes(level: Level, together: bool) -> None:
+    one, untold = both(level)
+    other = believed(X, level, OTHER["label"])
+    for scales in ((2.0, -0.7), (SCALES, 1.5), (lambda level: level.sigma, SCALES)):
+        numbers = [
+            beside(s) if isinstance(s, Tensor) else s(level) if callable(s) else s for s in scales
+        ]
+        expected = untold + numbers[0] * (one - untold) + numbers[1] * (other - untold)
+        pairs = list(zip((LABEL, OTHER), scales, strict=True))
+        same(composed(DATA.denoiser(), pairs, together=together)(X, level), expected)
+
+
+def test_a_composition_of_one_is_classifier_free() -> None:
+    for scale in (1.0, 2.5):
+        told, untold = both(NOISY[1])
+        same(composed(DATA.denoiser(), [(LABEL, scale)])(X, NOISY[1]), untold + scale * (told - untold))
+    negative = believed(X, NOISY[1], OTHER["label"])
+    told = both(NOISY[1])[0]
+    same(composed(DATA.denoiser(), [(LABEL, 2.0)], negative=OTHER)(X, NOISY[1]), negative + 2 * (told - negative))
+
+
+# CFG++, CFG-Zero*, APG -----------------------------------------------------------------------------------------------
+
+
+@TWO_WAYS
+@pytest.mark.parametrize("scale", [0.0, 0.6, 1.0])
+def test_a_step_of_ddim_under_cfg_plus_plus_takes_its_noise_from_the_unguided_belief(scale: float, together: bool) -> None:
+    level, after = Level(0.3, 0.9), Level(0.6, 0.5)
+    told, untold = both(level)
+    guided = untold + scale * (told - untold)
+    expected = after.alpha * guided + after.sigma * (X - level.alpha * untold) / level.sigma  # the paper's step
+    moved = cfg_plus_plus(DATA.denoiser(), scale, together=together)(X, level, LABEL)
+    assert isinstance(moved, Moved)
+    same(after.alpha * moved.output + after.sigma * (moved.x - level.alpha * moved.output) / level.sigma, expected)
+    same(moved.output, guided)
+
+
+@pytest.mark.parametrize("level", NOISY, ids=str)
+@pytest.mark.parametrize("scale", [0.0, 2.0, 4.5])
+def test_cfg_zero_star_is_its_formula_on_the_velocity_of_a_flow(scale: float, level: Level) -> None:
+    # the same log-SNR on the flow alpha = 1 - t, sigma = t, where dx/dt = noise - x_0 = (x - D) / t
+    t = level.sigma / (level.alpha + level.sigma)
+    x = X / (level.alpha + level.sigma)
+    towards, away = ((x - D) / t for D in both(Level(1 - t, t), x))
+    expected = []
+    for v_c, v_u, at in zip(towards, away, x, strict=True):
+        s = (v_c * v_u).sum() / (v_u * v_u).sum()
+        expected.append(at - t * (s * v_u + scale * (v_c - s * v_u)))
+    same(cfg_zero_star(DATA.denoiser(), scale)(X, level, LABEL), torch.stack(expected))
+
+
+def test_a_zero_start_holds_the_flow_still_without_asking() -> None:
+    model, calls = counted("flow")
+    guided = cfg_zero_star(model, 2.0, zero=0.1)
+    x, told = torch.ones(2, 1, dtype=torch.float64), Condition(label=torch.tensor([1, 2]))
+    for level in (Level(0.0, 1.0), Level(0.05, 0.95), Level(0.2, 3.8)):
+        same(guided(x, level, told), x / (level.alpha + level.sigma))  # v = (x_t - D) / t = 0
+    assert not calls
+    guided(x, Level(0.1, 0.9), told)
+    guided(x, Level(0.2, 0.8), told)
+    assert calls == [4, 4]
+    assert isinstance(cfg_zero_star(model, 1.0, zero=0.5)(x, Level(0.5, 0.5), told), Tensor)
+    assert cfg_zero_star(model, 1.0) is model
+
+
+def apg_by_hand(
+    levels: list[Level], scale: float | Tensor, eta: float, momentum: float, norm: float, states: list[Tensor]
+) -> list[Tensor]:
+    running: list[Tensor | None] = [None] * len(X)
+    made = []
+    for level, x in zip(levels, states, strict=True):
+        told, untold = both(level, x)
+        pictures = []
+        for i, (c, u) in enumerate(zip(told, untold, strict=True)):
+            before = running[i]
+            running[i] = average = (c - u) + (0 if before is None else momentum * before)
+            d = average * min(1.0, norm / float(average.norm()))
+            unit = c / c.norm()
+            parallel = (d * unit).sum() * unit
+            by = float(scale[i]) if isinstance(scale, Tensor) else scale
+            pictures.append(c + (by - 1) * (d - parallel + eta * parallel))
+        made.append(torch.stack(pictures))
+    return made
+
+
+@TWO_WAYS
+@pytest.mark.parametrize(
+    ("eta", "momentum", "norm"), [(0.0, -0.5, 0.6), (0.7, 0.4, math.inf), (0.0, 0.0, 0.3), (1.0, -0.75, 0.8)]
+)
+def test_apg_is_its_listing_over_a_whole_run(eta: float, momentum: float, norm: float, together: bool) -> None:
+    levels, states = NOISY, [X, 0.8 * X + 0.1, 0.5 * X - 0.2]
+    guided = apg(DATA.denoiser(), SCALES, eta=eta, momentum=momentum, norm=norm, together=together)
+    expected = apg_by_hand(levels, SCALES, eta, momentum, norm, states)
+    for _ in range(2):  # each run begins without a memory
+        run = begin(guided, levels)
+        for level, x, wanted in zip(levels, states, expected, strict=True):
+            same(run(x, level, LABEL), wanted)
+
+
+def test_apg_without_its_parts_is_classifier_free() -> None:
+    plain = apg(DATA.denoiser(), 3.5, eta=1.0, momentum=0.0)
+    for level in NOISY:
+        same(plain(X, level, LABEL), classifier_free(DATA.denoiser(), 3.5)(X, level, LABEL))
+
+
+def test_two_runs_side_by_side_share_no_memory() -> None:
+    guided = apg(DATA.denoiser(), 3.0, norm=1.0)
+    first, second = begin(guided, NOISY), begin(guided, NOISY)
+    first(X, NOISY[0], LABEL)
+    same(second(X, NOISY[1], LABEL), guided(X, NOISY[1], LABEL))
+
+
+def test_two_calls_are_two_runs_of_a_denoiser_that_remembers() -> None:
+    inner = apg(DATA.denoiser(), 3.0, norm=1.0, eta=0.5)
+    one, two = (begin(classifier_free(inner, 2.0, negative=OTHER, together=t), NOISY) for t in (True, False))
+    for level in NOISY:
+        same(two(X, level, LABEL), one(X, level, LABEL))
+
+
+# Thresholds ----------------------------------------------------------------------------------------------------------
 
 
 def test_clipping_holds_the_belief_and_nothing_else() -> None:
     clipped = clip(DATA.denoiser(), -0.25, 0.5)(X, LEVELS[2])
+    assert isinstance(clipped, Tensor)
     torch.testing.assert_close(clipped, DATA.belief(X, LEVELS[2]).clamp(-0.25, 0.5))
     assert clipped.min() == -0.25 and clipped.max() == 0.5
 
 
-@pytest.mark.parametrize("make", [lambda d: clip(d), lambda d: classifier_free(d, 2.0)])
-def test_transformers_nest_pass_on_what_is_inside_and_start_each_run_afresh(make) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize(("percentile", "limit"), [(60.0, 1.0), (99.5, 0.4), (100.0, 1.0), (75.0, 2.0)])
+def test_a_dynamic_threshold_divides_by_the_percentile_and_never_widens(percentile: float, limit: float) -> None:
+    x = X * torch.tensor([0.1, 1.0, 2.0, 4.0, 8.0]).double().view(-1, 1, 1, 1)
+    out = dynamic_threshold(lambda x, level, condition=None: x, percentile, limit)(x, NOISY[1])
+    for row, given in zip(x.flatten(1), out.flatten(1), strict=True):
+        sizes = sorted(abs(v) for v in row.tolist())
+        at = percentile / 100 * (len(sizes) - 1)
+        low = sizes[int(at)]
+        s = max(limit, low + (at - int(at)) * (sizes[min(int(at) + 1, len(sizes) - 1)] - low))
+        same(given, torch.tensor([limit * max(-s, min(s, v)) / s for v in row.tolist()], dtype=torch.float64))
+
+
+# A second model ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("level", NOISY, ids=str)
+@pytest.mark.parametrize("scale", [0.0, 2.0, -1.0])
+def test_autoguidance_leads_away_from_a_worse_model_on_a_path_of_its_own(scale: float, level: Level) -> None:
+    def velocity(x: Tensor, t: Tensor, label: Tensor) -> Tensor:
+        flow = Level(1 - float(t[0]), float(t[0]))
+        return (x - believed(x, flow, label, widen=3.0)) / flow.sigma
+
+    bad = Denoiser(velocity, schedule("flow"), "velocity")
+    worse, better = believed(X, level, LABEL["label"], widen=3.0), both(level)[0]
+    same(autoguidance(DATA.denoiser(), bad, scale)(X, level, LABEL), worse + scale * (better - worse))
+    by_picture = autoguidance(DATA.denoiser(), bad, SCALES)(X, level, LABEL)
+    same(by_picture, worse + beside(SCALES) * (better - worse))
+
+
+@pytest.mark.parametrize("level", [Level(0.3, 0.9), Level(1.0, 0.2), Level(1.0, 30.0)], ids=str)
+def test_classifier_guidance_adds_the_gradient_of_log_p(level: Level) -> None:
+    def score_of(x: Tensor) -> Tensor:
+        """grad log p(D(x)) by central differences."""
+        slope = torch.zeros_like(x)
+        h = 1e-5 * max(1.0, level.sigma)
+        for place in torch.cartesian_prod(*map(torch.arange, SHAPE)).tolist():
+            shift = torch.zeros(SHAPE, dtype=x.dtype)
+            shift[tuple(place)] = h
+            up, down = (nearness(believed(x + by, level, LABEL["label"]), OTHER) for by in (shift, -shift))
+            slope[(slice(None), *place)] = (up - down) / (2 * h)
+        return slope
+
+    guided = classifier(DATA.denoiser(), nearness, SCALES, towards=OTHER)(X, level, LABEL)
+    # D = (x + sigma^2 score) / alpha, and guidance adds to the score
+    score = (level.alpha * both(level)[0] - X) / level.sigma**2 + beside(SCALES) * score_of(X)
+    torch.testing.assert_close(guided, (X + level.sigma**2 * score) / level.alpha, rtol=1e-6, atol=1e-6)
+
+
+def test_classifier_guidance_with_the_true_posterior_is_the_conditional_belief() -> None:
+    # of Gaussian data, p(y | D) for y = x_0 + noise is known: D is all that x says, and x_0 given x is N(D, V)
+    data, spread = Gaussian(torch.zeros(2), torch.tensor([0.5, 2.0])), 0.3
+    y, x, level = torch.tensor([[0.4, -1.0]]).double(), torch.tensor([[1.0, 0.7]]).double(), Level(0.6, 0.8)
+    v = torch.tensor([0.5, 2.0]).double()
+    left = v * level.sigma**2 / (level.alpha**2 * v + level.sigma**2)
+    guided = classifier(data.denoiser(), lambda D: (-(y - D).square() / (2 * (left + spread))).sum(1))(x, level)
+    precision = 1 / v + level.alpha**2 / level.sigma**2 + 1 / spread
+    same(guided, (level.alpha / level.sigma**2 * x + y / spread) / precision)
+
+
+def test_classifier_guidance_has_a_limit_at_pure_noise() -> None:
+    data, x = Gaussian(torch.tensor([0.2, -0.1]), torch.tensor([0.5, 2.0])), torch.tensor([[1.0, 0.7]]).double()
+    target = torch.tensor([0.4, -1.0]).double()
+    guided = classifier(data.denoiser(), lambda D: -0.5 * (D - target).square().sum(1), 2.0)
+    mean, v = torch.tensor([0.2, -0.1]).double(), torch.tensor([0.5, 2.0]).double()
+    torch.testing.assert_close(guided(x, Level(0.0, 3.0)), (mean + 2 * v * (target - mean))[None], rtol=0, atol=2e-2)
+    same(guided(x, Level(0.5, 0.0)), x / 0.5)
+
+
+@pytest.mark.parametrize("name", ["linear", "cosine"])
+def test_classifier_guidance_begins_in_the_pure_noise_of_a_table(name: str) -> None:
+    model = Denoiser(lambda x, t: 0.5 * x, schedule(name, zero_terminal_snr=True), "v")
+    guided = classifier(model, lambda D: -D.square().flatten(1).sum(1), 0.1)(X, Level(0.0, 1.0))
+    assert isinstance(guided, Tensor) and guided.isfinite().all()
+
+
+def test_gradients_pass_through_one_classifier_to_the_next_and_stay_out_of_the_run() -> None:
+    inner = classifier(DATA.denoiser(), nearness, 0.5)
+    with torch.no_grad():
+        nested = classifier(inner, nearness, 0.5, towards=OTHER)(X, NOISY[1], LABEL)
+        plain = inner(X, NOISY[1], LABEL)
+    assert isinstance(nested, Tensor) and not nested.requires_grad and not plain.requires_grad
+    x = X.clone().requires_grad_()
+    D = inner(x, NOISY[1], LABEL)
+    (slope,) = torch.autograd.grad(nearness(D, OTHER).sum(), x)
+    same(nested, plain + 0.5 * NOISY[1].sigma ** 2 / NOISY[1].alpha * slope)
+
+
+# What holds for all --------------------------------------------------------------------------------------------------
+
+SCALED: dict[str, Callable[[object], Denoise]] = {
+    "classifier_free": lambda s: classifier_free(DATA.denoiser(), s, rescale=0.5),
+    "cfg_zero_star": lambda s: cfg_zero_star(DATA.denoiser(), s),
+    "apg": lambda s: apg(DATA.denoiser(), s),
+    "autoguidance": lambda s: autoguidance(DATA.denoiser(), WIDE.denoiser(), s),
+    "classifier": lambda s: classifier(DATA.denoiser(), nearness, s),
+    "composed": lambda s: composed(DATA.denoiser(), [(LABEL, s)]),
+}
+
+
+@pytest.mark.parametrize("name", SCALED)
+def test_the_scale_of_no_guidance_gives_the_denoisers_own_belief(name: str) -> None:
+    one = 0.0 if name == "classifier" else 1.0
+    for scale in (one, torch.full((5,), one), lambda level: one, lambda level: torch.full((5,), one)):
+        for level in LEVELS:
+            same(SCALED[name](scale)(X, level, asks(name)), both(level)[0])
+    model = DATA.denoiser()
+    if name != "composed":
+        assert SCALED[name](one) == SCALED[name](int(one)) == SCALED[name](torch.tensor(one)) == model
+    assert classifier_free(model, 1) is model and classifier_free(model, 1.0) is model
+
+
+def test_there_is_an_example_of_every_guidance() -> None:
+    assert list(EXAMPLES) == list(GUIDANCES)
+    assert all(function.__name__ == name for name, function in GUIDANCES.items())
+
+
+@pytest.mark.parametrize("name", GUIDANCES)
+def test_transformers_nest_pass_on_what_is_inside_and_start_each_run_afresh(name: str) -> None:
     begun: list[list[Level]] = []
 
     class Inner:
         schedule = EDM()
         null = Condition(label=torch.tensor([3]))
 
-        def begin(self, levels: list[Level]):  # type: ignore[no-untyped-def]
+        def begin(self, levels: list[Level]) -> Denoise:
             begun.append(levels)
             return DATA.denoiser()
 
         def __call__(self, x: Tensor, level: Level, condition: Condition | None = None) -> Tensor:
             return x
 
-    outer = clip(make(Inner()), -5.0, 5.0)
-    assert outer.schedule == EDM() and outer.null is Inner.null  # type: ignore[attr-defined]
+    outer = EXAMPLES[name](clip(Inner(), -5.0, 5.0))
+    assert outer.schedule == EDM() and outer.null is Inner.null
     assert not hasattr(outer, "nonsense")
     begin(outer, LEVELS)
     assert begun == [LEVELS]
-    torch.testing.assert_close(outer(X, LEVELS[1], LABEL), make(DATA.denoiser())(X, LEVELS[1], LABEL))
+    given, expected = (make(X, LEVELS[1], asks(name)) for make in (outer, EXAMPLES[name](clip(DATA.denoiser(), -5.0, 5.0))))
+    torch.testing.assert_close(given, expected)
 
 
 @pytest.mark.parametrize("name", GUIDANCES)
 def test_a_denoiser_that_moves_the_state_must_be_outermost(name: str) -> None:
-    class Mover:
-        null = Condition(label=torch.tensor([0]))
-
-        def __call__(self, x: Tensor, level: Level, condition: Condition | None = None) -> Moved:
-            return Moved(x, x)
-
-    outer = classifier_free(Mover(), 2.0) if name == "classifier_free" else GUIDANCES[name](Mover())
+    moving = cfg_plus_plus(DATA.denoiser(), 0.5)
     with pytest.raises(TypeError, match="outermost"):
-        outer(X, LEVELS[1], LABEL)
+        EXAMPLES[name](moving)(X, LEVELS[1], asks(name))
+    if name == "autoguidance":
+        with pytest.raises(TypeError, match="outermost"):
+            autoguidance(DATA.denoiser(), moving, 2.0)(X, LEVELS[1], LABEL)
+
+
+@pytest.mark.parametrize("name", GUIDANCES)
+@pytest.mark.parametrize("level", NOISY, ids=str)
+def test_some_of_the_pictures_are_guided_as_they_are_among_all(name: str, level: Level) -> None:
+    outer = EXAMPLES[name](DATA.denoiser())
+    whole = outer(X, level, asks(name))
+    for rows in (slice(0, 5), slice(1, 3), slice(4, 5)):
+        told = asks(name)
+        some = rows_of(outer, rows, 5)(X[rows], level, told.rows(rows) if told else None)
+        pairs = zip(some, whole, strict=True) if isinstance(some, Moved) else [(some, whole)]
+        for given, expected in pairs:
+            same(given, expected[rows])
+
+
+def test_a_guidance_inside_another_one_has_its_scales_for_both_halves() -> None:
+    level = NOISY[1]
+    inner = autoguidance(DATA.denoiser(), WIDE.denoiser(), SCALES)
+    told, untold = (
+        (worse := believed(X, level, label, widen=3.0)) + beside(SCALES) * (believed(X, level, label) - worse)
+        for label in (LABEL["label"], None)
+    )
+    same(classifier_free(inner, 2.0)(X, level, LABEL), untold + 2 * (told - untold))
+    label = torch.tensor([1, 0, 0, 2, 0])
+    twice = classifier_free(classifier_free(DATA.denoiser(), 1.5, negative=OTHER), 2.0, negative=Condition(label=label))
+    away, nots = believed(X, level, OTHER["label"]), believed(X, level, label)
+    first, second = (away + 1.5 * (D - away) for D in (both(level)[0], nots))
+    same(twice(X, level, LABEL), second + 2 * (first - second))
+
+
+# Errors --------------------------------------------------------------------------------------------------------------
+
+
+def test_what_cannot_be_guided_is_refused() -> None:
+    def nothing(x: Tensor, level: Level, condition: Condition | None = None) -> Tensor:
+        return x
+
+    for make in (lambda d: classifier_free(d, 2.0), lambda d: cfg_plus_plus(d, 0.5), lambda d: composed(d, [(LABEL, 2.0)])):
+        with pytest.raises(ValueError, match="no null condition.*condition dropout"):
+            make(nothing)
+    with pytest.raises(ValueError, match="needs a condition"):
+        classifier_free(DATA.denoiser(), 2.0)(X, LEVELS[1])
+    with pytest.raises(ValueError, match="leave the run's condition out"):
+        composed(DATA.denoiser(), [(LABEL, 2.0)])(X, LEVELS[1], LABEL)
+    with pytest.raises(ValueError, match="one pair of condition and scale or more"):
+        composed(DATA.denoiser(), [])
+    one = Gaussian([0.0], [1.0]).denoiser()
+    with pytest.raises(ValueError, match="more than one value"):
+        classifier_free(one, 2.0, rescale=0.5)(torch.ones(2, 1), LEVELS[1], Condition(label=torch.tensor([0, 0])))
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda d: classifier_free(d, math.nan), "finite number"),
+        (lambda d: classifier_free(d, torch.tensor([1.0, math.inf])), "finite number.*inf"),
+        (lambda d: classifier_free(d, torch.ones(5, 1)), r"\(B,\), but have shape \(5, 1\)"),
+        (lambda d: classifier_free(d, 2.0, interval=(2.0, 1.0)), r"0 <= low < high, but got \(2.0, 1.0\)"),
+        (lambda d: classifier_free(d, 2.0, interval=(-1.0, 1.0)), "0 <= low < high"),
+        (lambda d: classifier_free(d, 2.0, interval=(0.0, math.nan)), "0 <= low < high"),
+        (lambda d: classifier_free(d, 2.0, rescale=1.5), "rescale must be 0 or more and at most 1, but got 1.5"),
+        (lambda d: cfg_plus_plus(d, 1.5), "from 0 to 1, but got 1.5"),
+        (lambda d: cfg_plus_plus(d, torch.tensor([0.5, -0.1])), "from 0 to 1, but got -0.1"),
+        (lambda d: cfg_zero_star(d, 2.0, zero=-0.1), "zero must be 0 or more and at most 1, but got -0.1"),
+        (lambda d: apg(d, 2.0, norm=0.0), "norm must be above 0, but got 0"),
+        (lambda d: apg(d, 2.0, momentum=math.inf), "momentum must be a finite number"),
+        (lambda d: apg(d, 2.0, eta=math.nan), "eta must be a finite number"),
+        (lambda d: clip(d, 1.0, -1.0), "low < high"),
+        (lambda d: dynamic_threshold(d, 0.0), "percentile must be above 0 and at most 100, but got 0"),
+        (lambda d: dynamic_threshold(d, 101.0), "percentile must be"),
+        (lambda d: dynamic_threshold(d, math.nan), "percentile must be"),
+        (lambda d: dynamic_threshold(d, 99.0, -1.0), "limit must be above 0"),
+        (lambda d: autoguidance(d, d, math.inf), "finite number"),
+        (lambda d: classifier(d, nearness, math.nan), "finite number.*0 means no guidance"),
+        # these are seen when they are asked
+        (lambda d: classifier_free(d, lambda level: math.nan)(X, NOISY[1], LABEL), "finite number"),
+        (lambda d: cfg_plus_plus(d, lambda level: 1.5)(X, NOISY[1], LABEL), "from 0 to 1"),
+        (lambda d: classifier_free(d, torch.ones(4))(X, NOISY[1], LABEL), "4 guidance scales for 5 pictures"),
+        (lambda d: classifier_free(d, 2.0, negative=LABEL.rows([0, 1]))(X, NOISY[1], LABEL), "2 rows for 5 pictures"),
+        (lambda d: classifier(d, lambda D: D.sum())(X, NOISY[1]), r"log_p must give a tensor \(5,\).*shape \(\)"),
+        (lambda d: classifier(d, lambda D: 1.0)(X, NOISY[1]), "gave float"),
+        (lambda d: classifier(d, lambda D: nearness(D.detach()))(X, NOISY[1]), "no gradient"),
+    ],
+)
+def test_options_out_of_their_range_are_refused(make: Callable[[Denoise], object], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        make(DATA.denoiser())

@@ -4,7 +4,7 @@
 
 The heart is flat, one subject a file, and reads from top to bottom as the data flows: ``levels``, ``tables``, ``scalings``,
 ``schedules/``, ``noise``, ``times``, ``embedding``, ``discrete``, ``conditions``, ``predictions``, ``denoiser``, ``exact``,
-``widths``, ``spacing``, ``tableau``, ``loop``, ``analysis``, ``solvers/``, ``guidance``, ``batches``, ``gaussian_start``,
+``widths``, ``spacing``, ``tableau``, ``loop``, ``analysis``, ``solvers/``, ``guidance/``, ``batches``, ``gaussian_start``,
 ``tuned``, ``sampling``, ``comparing``.  The wings import the heart and never the other way round: ``tuning/``, ``nn/``,
 ``training/``, ``evaluation/``, ``plots``, ``cli/``.
 

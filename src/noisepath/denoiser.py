@@ -1,12 +1,15 @@
 """One denoiser for every network: D(x, level) = E[x_0 | x_t = x].
 
-Three things meet here.
+Four things meet here.
 
 *A denoiser* is any callable ``(x, level, condition=None)`` that gives its belief D about the clean pictures, of x's
 shape (B, *), at a :class:`~noisepath.levels.Level` on any path.  Solvers, guidance and editing know nothing else.
 
 *A run begins* with ``begin(denoiser, levels)``: a denoiser that has a method ``begin`` gives a fresh callable for the
 run, which may know all its levels and keep a memory; any other is used as it is.  Nothing is shared between two runs.
+
+*A run may be made in batches*: ``rows_of(denoiser, rows, count)`` is the denoiser for some of its pictures, where one has
+something of each (a guidance scale, say) in a method ``rows``; any other is used as it is.
 
 *An evaluation may move the state*: it may give ``Moved(x, output)`` in place of D, and the run goes on from the moved x.
 
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
 
     from .schedules import Schedule
 
-__all__ = ["Condition", "Denoise", "Denoiser", "Moved", "WrongOutput", "begin"]
+__all__ = ["Condition", "Denoise", "Denoiser", "Moved", "WrongOutput", "begin", "rows_of"]
 
 
 class Moved(NamedTuple):
@@ -60,6 +63,16 @@ def begin(denoiser: Denoise, levels: Iterable[Level] = ()) -> Denoise:
     """
     start: Callable[[list[Level]], Denoise] | None = getattr(denoiser, "begin", None)
     return denoiser if start is None else start(list(levels))
+
+
+def rows_of(denoiser: Denoise, rows: slice, count: int) -> Denoise:
+    """The denoiser for some of a run's ``count`` pictures: ``denoiser.rows(rows, count)`` where there is such a method.
+
+    One that is told something of each picture (a scale, a condition of its own) has one, so that a picture is the same in
+    every batch; any other is used as it is.
+    """
+    part: Callable[[slice, int], Denoise] | None = getattr(denoiser, "rows", None)
+    return denoiser if part is None else part(rows, count)
 
 
 class Denoiser:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
 
 from ._lazy import torch
 from .batches import in_batches
-from .denoiser import Denoise, begin
+from .denoiser import Denoise, begin, rows_of
 from .errors import lookup
 from .levels import Level
 from .loop import Cancelled, Event, Noise, Plan, cancellable, iterate, observed, places, plan, proven_finite, reported
@@ -363,7 +363,7 @@ class _Work:
         noise, start = asked.noise, None if asked.start is None else asked.start[rows]
         source = Keyed(asked.seed, self.numbers[rows], self.shape[1:]) if noise is None else _rows_of(noise, rows, self.shape)
         told = asked.condition if asked.condition is None or whole else asked.condition.rows(rows)
-        run = _run(self.denoiser, self.tableau, told, self.device)
+        run = _run(rows_of(self.denoiser, rows, self.shape[0]), self.tableau, told, self.device)
         x = self._first(source, start)
         events = proven_finite(iterate(self.operations, run, x, source, overwrite=True))
         events = places(events, len(self.tableau) - 1)

@@ -1,4 +1,4 @@
-"""Breakages of predictions, denoisers, guidance and the exact denoisers."""
+"""Breakages of predictions, denoisers and the exact denoisers."""
 
 from __future__ import annotations
 
@@ -48,20 +48,6 @@ BREAKAGES = (
         "return c_skip * scale, c_out, c_in * scale",
         "return c_skip, c_out, c_in",
         ("denoiser",),
-    ),
-    Breakage(
-        "guidance goes the other way",
-        "guidance.py",
-        "torch.lerp(untold, told, scale)",
-        "torch.lerp(told, untold, scale)",
-        ("guidance",),
-    ),
-    Breakage(
-        "guidance takes its halves for each other",
-        "guidance.py",
-        "Condition.cat([condition, null.to(x.device).expand(len(x))])",
-        "Condition.cat([null.to(x.device).expand(len(x)), condition])",
-        ("guidance",),
     ),
     Breakage(
         "a Gaussian's gain lacks alpha",

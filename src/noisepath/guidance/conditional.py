@@ -1,0 +1,304 @@
+"""Guidance by what the condition changes.
+
+A model that was trained with its condition dropped now and then has two beliefs: D_c with the condition, D_0 with its null.
+Guidance goes from one through the other.  In place of the null may stand another condition, which the pictures are to be unlike
+(``negative``).  Both beliefs come from one call of the network, on both batches one after another, or from two calls that need
+half the memory (``together=False``).
+
+All of it is done on beliefs about the clean picture, so it is the same on every path and for every kind of prediction.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from .._lazy import torch
+from ..conditions import Condition
+from ..denoiser import Denoise, Moved
+from ..levels import Level
+from .told import ByLevel, Given, Scale, within
+from .transformed import Transformed, belief
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["apg", "cfg_plus_plus", "cfg_zero_star", "classifier_free", "composed"]
+
+Combine = Callable[["Tensor", Level, "Tensor", "Tensor", "float | Tensor"], "Tensor | Moved"]
+"""(x, level, D_c, D_0, scale) -> the guided belief."""
+
+
+def classifier_free(
+    denoiser: Denoise,
+    scale: float | Tensor | ByLevel,
+    *,
+    negative: Condition | None = None,
+    interval: tuple[float, float] | None = None,
+    rescale: float = 0.0,
+    together: bool = True,
+) -> Denoise:
+    """Classifier-free guidance: D = D_0 + scale * (D_c - D_0)  (Ho & Salimans 2207.12598, eq. 6).
+
+    Args:
+        denoiser: with a null condition (``denoiser.null``: it was trained with its condition dropped now and then), unless
+            ``negative`` is given; its run needs a condition.
+        scale: 1 means no guidance (the denoiser itself comes back), 0 the unconditional belief.  (The paper's w is
+            scale - 1.)  A number, a tensor (B,) with one for each picture, or a function of the level that gives either.
+        negative: the condition that stands for the null, of one row or one for each picture.
+        interval: (low, high): no guidance, and one belief in place of two, but at low < sigma / alpha <= high
+            (Kynkaanniemi et al. 2404.07724).
+        rescale: phi, 0 to 1: how far the standard deviation of each picture's belief is brought back to that of D_c,
+            against pictures that burn out at high scales  (Lin et al. 2305.08891, eq. 15 and 16, here on beliefs).
+        together: one call of the network, or two.
+
+    ValueError for a scale that is not finite, an empty interval, a rescale out of its range, and a model without a null.
+    """
+    within("rescale", rescale, 0.0, 1.0)
+
+    def combine(x: Tensor, level: Level, told: Tensor, untold: Tensor, scale: float | Tensor) -> Tensor:
+        guided = torch.lerp(untold, told, scale)
+        return _rescaled(guided, told, rescale) if rescale else guided
+
+    return _guided(denoiser, Scale.of(scale, interval=interval), negative, together, lambda: combine)
+
+
+def composed(
+    denoiser: Denoise,
+    conditions: Sequence[tuple[Condition, float | Tensor | ByLevel]],
+    *,
+    negative: Condition | None = None,
+    together: bool = True,
+) -> Denoise:
+    """Several conditions at once: D = D_0 + sum_i scale_i * (D_i - D_0)  (Liu et al. 2206.01714).
+
+    A negative scale keeps the pictures away from its condition: "A, not B" is ``[(a, 4.0), (b, -1.0)]``.  A single condition
+    of scale 1 is that condition without guidance.
+
+    Args:
+        conditions: pairs of a condition, of one row or one for each picture, and its scale (as in
+            :func:`classifier_free`).  The run itself takes none.
+        negative, together: as in :func:`classifier_free`.
+
+    ValueError where there is none, for a scale that is not finite, a model without a null, a run with a condition.
+    """
+    if not conditions:
+        raise ValueError("a composition needs one pair of condition and scale or more, but got none")
+    given = [Given(condition) for condition, _ in conditions]
+    scales = [Scale.of(scale, none=None) for _, scale in conditions]
+    count = len(conditions) + 1
+
+    def transform(*parts: Denoise | Given | Scale) -> Denoise:
+        runs: list[Denoise] = [part for part in parts if not isinstance(part, Given | Scale)]
+        told = [part for part in parts if isinstance(part, Given)]
+        weights = [part for part in parts if isinstance(part, Scale)]
+
+        def guided(x: Tensor, level: Level, condition: Condition | None = None) -> Tensor:
+            if condition is not None:
+                raise ValueError("a composition has its conditions already: leave the run's condition out")
+            untold, *beliefs = _asked(runs, x, level, [part.of(x) for part in told])
+            total = untold
+            for one, weight in zip(beliefs, weights, strict=True):
+                total = total + weight.at(x, level) * (one - untold)
+            return total
+
+        return guided
+
+    others = () if together else (denoiser,) * (count - 1)
+    return Transformed(denoiser, transform, others, (_away(denoiser, negative), *given, *scales))
+
+
+def cfg_plus_plus(
+    denoiser: Denoise, scale: float | Tensor | ByLevel, *, negative: Condition | None = None, together: bool = True
+) -> Denoise:
+    """CFG++: the guided belief, and noise that is taken from the unguided one  (Chung et al. 2406.08070).
+
+        D = D_0 + scale * (D_c - D_0),     x' = x + alpha (D - D_0)
+
+    A step of DDIM from the moved state x' with D is alpha_s D + sigma_s (x - alpha D_0) / sigma: the paper's.  Any other
+    solver takes it likewise.  It moves the state, so it must be the outermost transformer, and adds alpha (D - D_0) at each
+    call however small the steps are: pictures do not converge as steps are added, and the scale belongs to their number.
+
+    ``scale`` has a range of its own, 0 (unconditional) to 1; 1 is not "no guidance".  Else as :func:`classifier_free`.
+    """
+
+    def combine(x: Tensor, level: Level, told: Tensor, untold: Tensor, scale: float | Tensor) -> Moved:
+        guided = torch.lerp(untold, told, scale)
+        return Moved(torch.add(x, guided - untold, alpha=level.alpha), guided)
+
+    return _guided(denoiser, Scale.of(scale, none=None, least=0.0, most=1.0), negative, together, lambda: combine)
+
+
+def cfg_zero_star(
+    denoiser: Denoise,
+    scale: float | Tensor | ByLevel,
+    *,
+    zero: float = 0.0,
+    negative: Condition | None = None,
+    interval: tuple[float, float] | None = None,
+    together: bool = True,
+) -> Denoise:
+    """CFG-Zero*: the unconditional velocity is scaled to fit the conditional one first  (Fan et al. 2503.18886).
+
+        v = s v_0 + scale * (v_c - s v_0),     s = <v_c, v_0> / <v_0, v_0> for each picture
+
+    with the velocities of a rectified flow: at t = sigma / (alpha + sigma) and x_t = x / (alpha + sigma), v = (x_t - D) / t.
+    Other paths are seen as this one.
+
+    zero: the share of the way from noise to data, in the flow's time, where v = 0 and the model is not asked: at
+        t > 1 - zero ("zero-init"; the paper leaves out the first step, or 4 % of them).  The rest as in
+        :func:`classifier_free`; scale 1 is no guidance, with ``zero`` 0.
+
+    ValueError where ``zero`` is not from 0 to 1, and as :func:`classifier_free`.
+    """
+    within("zero", zero, 0.0, 1.0)
+
+    def combine(x: Tensor, level: Level, told: Tensor, untold: Tensor, scale: float | Tensor) -> Tensor:
+        at = x / (level.alpha + level.sigma)
+        towards, away = at - told, at - untold  # the velocities times t
+        away = _share(towards, away) * away
+        return at - torch.lerp(away, towards, scale)
+
+    guided = _guided(denoiser, Scale.of(scale, interval=interval), negative, together, lambda: combine)
+    return Transformed(guided, partial(_resting, zero)) if zero else guided
+
+
+def apg(
+    denoiser: Denoise,
+    scale: float | Tensor | ByLevel,
+    *,
+    eta: float = 0.0,
+    momentum: float = -0.5,
+    norm: float = math.inf,
+    negative: Condition | None = None,
+    interval: tuple[float, float] | None = None,
+    together: bool = True,
+) -> Denoise:
+    """Adaptive projected guidance, for high scales without burnt-out colours  (Sadat et al. 2410.02416).
+
+        d = D_c - D_0 + momentum * (d of the call before);     no longer than ``norm``, for each picture
+        D = D_c + (scale - 1) * (d_orthogonal + eta * d_parallel),     orthogonal and parallel to D_c
+
+    eta: what is left of the part along D_c, which saturates colours; 1 is all of it, 0 none.
+    momentum: below 0 each call leans away from the direction of the one before; 0 is none.
+    norm: the most that |d| may be, over all values of a picture (the paper's r: 2.5 to 15, by model).
+        ``eta=1, momentum=0, norm=inf`` is :func:`classifier_free`, and so is the rest of the arguments.
+
+    The memory is a run's own, of the calls at which there is guidance.  ValueError for an ``eta`` or ``momentum`` that is not
+    finite or a ``norm`` that is not above 0, and as :func:`classifier_free`.
+    """
+    for name, value in (("eta", eta), ("momentum", momentum)):
+        if not math.isfinite(value):
+            raise ValueError(f"{name} must be a finite number, but got {value}")
+    within("norm", norm, 0.0, above=True)
+
+    def begun() -> Combine:
+        before: Tensor | None = None
+
+        def combine(x: Tensor, level: Level, told: Tensor, untold: Tensor, scale: float | Tensor) -> Tensor:
+            nonlocal before
+            apart = told - untold
+            if before is not None and before.shape == apart.shape and momentum:
+                apart = torch.add(apart, before, alpha=momentum)
+            before = apart.detach()  # not yet shortened: the paper's running average
+            apart = _no_longer(apart, norm)
+            along = _share(apart, told, empty=0.0) * told
+            return told + (scale - 1.0) * (apart + (eta - 1.0) * along)
+
+        return combine
+
+    return _guided(denoiser, Scale.of(scale, interval=interval), negative, together, begun)
+
+
+# What they share -----------------------------------------------------------------------------------------------------
+
+
+def _guided(
+    denoiser: Denoise, scale: Scale, negative: Condition | None, together: bool, begun: Callable[[], Combine]
+) -> Denoise:
+    """Both beliefs combined; ``begun`` gives what combines them, afresh for each run."""
+    if scale.is_none:
+        return denoiser
+
+    def transform(*parts: Denoise | Given | Scale) -> Denoise:
+        *runs, away, scale = parts
+        assert isinstance(away, Given) and isinstance(scale, Scale)
+        return _of_two([run for run in runs if not isinstance(run, Given | Scale)], away, scale, begun())
+
+    return Transformed(denoiser, transform, () if together else (denoiser,), (_away(denoiser, negative), scale))
+
+
+def _of_two(runs: Sequence[Denoise], away: Given, scale: Scale, combine: Combine) -> Denoise:
+    """The run that asks with the run's condition and with ``away``."""
+
+    def guided(x: Tensor, level: Level, condition: Condition | None = None) -> Tensor | Moved:
+        if condition is None:
+            raise ValueError("guidance needs a condition to guide towards, but the run has none: say condition=")
+        here = scale.at(x, level)
+        if not isinstance(here, torch.Tensor) and here == scale.none:
+            return belief(runs[0](x, level, condition))
+        told, untold = _asked(runs, x, level, [condition, away.of(x)])
+        return combine(x, level, told, untold, here)
+
+    return guided
+
+
+def _asked(runs: Sequence[Denoise], x: Tensor, level: Level, conditions: Sequence[Condition]) -> Sequence[Tensor]:
+    """The belief under each condition: of one run in one call, or of a run for each, which has seen no other."""
+    if len(runs) > 1:
+        return [belief(run(x, level, condition)) for run, condition in zip(runs, conditions, strict=True)]
+    count = len(conditions)
+    return belief(runs[0](torch.cat([x] * count), level, Condition.cat(conditions))).chunk(count)
+
+
+def _away(denoiser: Denoise, negative: Condition | None) -> Given:
+    """Where guidance leads away from: ``negative``, or the model's null."""
+    null: Condition | None = getattr(denoiser, "null", None)
+    if negative is not None:
+        return Given(negative)
+    if null is None:
+        raise ValueError(
+            "this model has no null condition, so it can't be guided: it was trained without a condition, or without dropping "
+            "it now and then (condition dropout). Train it so, say what to lead away from (negative=), or use scale 1"
+        )
+    return Given(null)
+
+
+def _resting(zero: float, run: Denoise) -> Denoise:
+    """The run with a flow that stands still at t > 1 - zero: there the belief is x_t itself."""
+
+    def resting(x: Tensor, level: Level, condition: Condition | None = None) -> Tensor:
+        total = level.alpha + level.sigma
+        return x / total if level.sigma / total > 1.0 - zero else belief(run(x, level, condition))
+
+    return resting
+
+
+def _rescaled(guided: Tensor, told: Tensor, share: float) -> Tensor:
+    """Each picture's standard deviation brought back to that of D_c, by ``share``."""
+    if guided[:1].numel() == 1:
+        raise ValueError("rescale needs pictures of more than one value: the standard deviation of one says nothing")
+    wanted, found = (belief.flatten(1).std(1) for belief in (told, guided))
+    ratio = torch.where(found > 0, wanted / found, torch.ones_like(found))
+    return guided * _beside(1.0 + share * (ratio - 1.0), guided)
+
+
+def _share(of: Tensor, along: Tensor, empty: float = 1.0) -> Tensor:
+    """<of, along> / <along, along> for each picture, ``empty`` where ``along`` is 0; it goes with the pictures."""
+    both, own = (of * along).flatten(1).sum(1), along.square().flatten(1).sum(1)
+    return _beside(torch.where(own > 0, both / own, torch.full_like(own, empty)), of)
+
+
+def _no_longer(apart: Tensor, norm: float) -> Tensor:
+    """Each picture's difference shortened to ``norm`` where it is longer."""
+    if norm == math.inf:
+        return apart
+    length = torch.linalg.vector_norm(apart.flatten(1), dim=1)
+    return apart * _beside(torch.where(length > norm, norm / length, torch.ones_like(length)), apart)
+
+
+def _beside(values: Tensor, x: Tensor) -> Tensor:
+    """(B,) as it goes with x (B, *)."""
+    return values.view(-1, *(1,) * (x.ndim - 1))

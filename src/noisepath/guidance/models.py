@@ -1,0 +1,118 @@
+"""Guidance by a second model: a worse one to lead away from, or one that says how well a picture fits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from .._lazy import torch
+from ..conditions import Condition
+from ..denoiser import Denoise
+from ..levels import Level
+from .told import ByLevel, Given, Scale
+from .transformed import Transformed, belief
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["autoguidance", "classifier"]
+
+_NEARLY_NOISE = 5e-3
+"""alpha / sigma where the limit at pure noise is taken from: tables that end in pure noise have entries up to there."""
+
+
+def autoguidance(
+    good: Denoise,
+    bad: Denoise,
+    scale: float | Tensor | ByLevel,
+    *,
+    interval: tuple[float, float] | None = None,
+) -> Denoise:
+    """Away from a worse model of the same data: D = D_bad + scale * (D_good - D_bad)  (Karras et al. 2406.02507).
+
+    good: what comes back with scale 1.  bad: a smaller or less trained one, or an earlier moving average; it may have
+        been trained on another path, as it is asked at levels.  Both are told the run's condition, in one call each.
+    scale: a number, a tensor (B,) with one for each picture, or a function of the level that gives either; 1 means none.
+    interval: (low, high) of sigma / alpha, out of which ``good`` alone is asked.
+
+    ValueError for a scale that is not finite or an empty interval.
+    """
+    chosen = Scale.of(scale, interval=interval)
+    if chosen.is_none:
+        return good
+
+    def transform(run: Denoise, worse: Denoise, scale: Scale) -> Denoise:
+        def guided(x: Tensor, level: Level, condition: Condition | None = None) -> Tensor:
+            better, here = belief(run(x, level, condition)), scale.at(x, level)
+            if not isinstance(here, torch.Tensor) and here == 1.0:
+                return better
+            return torch.lerp(belief(worse(x, level, condition)), better, here)
+
+        return guided
+
+    return Transformed(good, transform, (bad,), (chosen,))
+
+
+def classifier(
+    denoiser: Denoise,
+    log_p: Callable[..., Tensor],
+    scale: float | Tensor | ByLevel = 1.0,
+    *,
+    towards: Condition | None = None,
+    interval: tuple[float, float] | None = None,
+) -> Denoise:
+    """Guidance by any differentiable function of the belief: D + scale * (sigma^2 / alpha) grad_x log p(D(x)).
+
+    By Bayes' rule the score of the pictures that have a property is the score of all plus grad_x log p(property | x)
+    (Dhariwal & Nichol 2105.05233, section 4), and D = (x + sigma^2 score) / alpha; the property is read off the belief, as an
+    ordinary classifier knows clean pictures only (Bansal et al. 2302.07121).  The gradient goes through the network: a
+    call costs a backward pass and its memory.  At pure noise the limit is taken, with one more call nearby.
+
+    Args:
+        log_p: called as ``log_p(pictures)``, or ``log_p(pictures, towards)``; gives (B,), each of its own picture.
+        scale: here 0 means no guidance, and 1 is Bayes' rule; else a number, a tensor (B,), or a function of the level.
+        towards: what ``log_p`` is told, of one row or one for each picture: classes, another picture ...; the run's
+            condition goes to the model.
+        interval: (low, high) of sigma / alpha, out of which there is no guidance.
+
+    ValueError for a scale that is not finite, an empty interval, a ``log_p`` of another shape or that the belief does not
+    reach through differentiable steps.
+    """
+    chosen = Scale.of(scale, none=0.0, interval=interval)
+    if chosen.is_none:
+        return denoiser
+
+    def transform(run: Denoise, *told: Given | Scale) -> Denoise:
+        scale = next(part for part in told if isinstance(part, Scale))
+        given = [part for part in told if isinstance(part, Given)]
+
+        def guided(x: Tensor, level: Level, condition: Condition | None = None) -> Tensor:
+            here = scale.at(x, level)
+            if level.is_data or (not isinstance(here, torch.Tensor) and here == 0.0):
+                return belief(run(x, level, condition))
+            said = [part.of(x) for part in given]
+            near = Level(_NEARLY_NOISE * level.sigma, level.sigma) if level.is_noise else level
+            believed, slope = _with_slope(lambda x: belief(run(x, near, condition)), lambda D: log_p(D, *said), x)
+            if near is not level:
+                believed = belief(run(x, level, condition))
+            return believed + here * (near.sigma**2 / near.alpha) * slope
+
+        return guided
+
+    return Transformed(denoiser, transform, (), (chosen,) if towards is None else (Given(towards), chosen))
+
+
+def _with_slope(ask: Callable[[Tensor], Tensor], log_p: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
+    """The belief at x, and the gradient of its log p with regard to x."""
+    outer = torch.is_grad_enabled() and x.requires_grad  # somebody wants a gradient through this one
+    with torch.enable_grad():
+        at = x if outer else x.detach().requires_grad_()
+        believed = ask(at)
+        value = log_p(believed)
+        if not isinstance(value, torch.Tensor) or value.shape != (len(x),):
+            got = f"shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else type(value).__name__
+            raise ValueError(f"log_p must give a tensor ({len(x)},), one number for each picture, but gave {got}")
+        if not value.requires_grad:
+            raise ValueError("log_p's answer has no gradient: model and log_p must let it through (no detach, no no_grad)")
+        (slope,) = torch.autograd.grad(value.sum(), at, create_graph=outer)
+    return (believed, slope) if outer else (believed.detach(), slope)

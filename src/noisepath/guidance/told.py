@@ -1,0 +1,160 @@
+"""Scales and conditions that a guidance is told: one for all pictures, or one for each.
+
+Those for each picture follow the pictures into the batches of a run (:func:`noisepath.denoiser.rows_of`).  A guidance around
+another one asks it about whole batches, one after another: then they are used again for each.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from .._lazy import torch
+from ..conditions import Condition
+from ..levels import Level
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["ByLevel", "Given", "Scale", "within"]
+
+ByLevel = Callable[[Level], "float | Tensor"]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A guidance scale, of every picture and level.
+
+    value: a number, a tensor (B,) with one for each picture, or a function of the level that gives either.
+    none: the scale that means no guidance (None: there is none such).
+    interval: (low, high) of sigma / alpha: ``none`` but at low < sigma / alpha <= high.
+    least, most: the range it may have.
+    """
+
+    value: float | Tensor | ByLevel
+    none: float | None = 1.0
+    interval: tuple[float, float] = (0.0, math.inf)
+    least: float = -math.inf
+    most: float = math.inf
+
+    @classmethod
+    def of(
+        cls,
+        value: float | Tensor | ByLevel,
+        none: float | None = 1.0,
+        interval: tuple[float, float] | None = None,
+        least: float = -math.inf,
+        most: float = math.inf,
+    ) -> Scale:
+        """A scale that has been checked; ValueError for one that is not finite or out of its range, and an empty interval."""
+        low, high = (0.0, math.inf) if interval is None else interval
+        if not 0.0 <= low < high:
+            raise ValueError(f"an interval is (low, high) of sigma / alpha with 0 <= low < high, but got ({low}, {high})")
+        scale = cls(value, none, (low, high), least, most)
+        if isinstance(value, torch.Tensor):
+            scale._check(value)
+            return replace(scale, value=float(value)) if value.ndim == 0 else scale
+        if callable(value):
+            return scale
+        scale._check(value)
+        return replace(scale, value=float(value))
+
+    @property
+    def is_none(self) -> bool:
+        """Whether there is no guidance at any level."""
+        return isinstance(self.value, float) and self.value == self.none
+
+    def at(self, x: Tensor, level: Level) -> float | Tensor:
+        """The scale for states x (B, *): a number, or a tensor that goes with x.  ``none`` comes as a number."""
+        low, high = self.interval
+        if self.none is not None and not low < level.noise_ratio <= high:
+            return self.none
+        value: float | Tensor = self.value(level) if callable(self.value) else self.value
+        if value is not self.value:  # a function's answer
+            self._check(value)
+        if not isinstance(value, torch.Tensor):
+            return float(value)
+        return _for_each(value, x).to(x).view(-1, *(1,) * (x.ndim - 1))
+
+    def rows(self, rows: slice, count: int) -> Scale:
+        """That of some of ``count`` pictures."""
+        if callable(self.value):
+            return replace(self, value=_Cut(self.value, rows, count))
+        return replace(self, value=_cut(self.value, rows, count))
+
+    def _check(self, value: float | Tensor) -> None:
+        """ValueError for a scale that can't be; a tensor on an accelerator is not waited for."""
+        if isinstance(value, torch.Tensor):
+            if value.ndim > 1:
+                raise ValueError(f"guidance scales are one number for each picture, (B,), but have shape {tuple(value.shape)}")
+            seen = value.detach().double().flatten().tolist() if value.device.type == "cpu" else []
+        else:
+            seen = [float(value)]
+        meaning = "" if self.none is None else f" ({self.none:g} means no guidance)"
+        for number in seen:
+            if not math.isfinite(number):
+                raise ValueError(f"a guidance scale must be a finite number{meaning}, but got {number}")
+            if not self.least <= number <= self.most:
+                raise ValueError(f"this guidance scale must be from {self.least:g} to {self.most:g}, but got {number}")
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """A function of the level, of some of ``count`` pictures."""
+
+    whole: ByLevel
+    which: slice
+    count: int
+
+    def __call__(self, level: Level) -> float | Tensor:
+        return _cut(self.whole(level), self.which, self.count)
+
+
+def _cut(value: float | Tensor, rows: slice, count: int) -> float | Tensor:
+    if not isinstance(value, torch.Tensor) or value.ndim != 1 or len(value) == 1:
+        return value
+    if len(value) != count:
+        raise ValueError(f"{len(value)} guidance scales for {count} pictures")
+    return value[rows]
+
+
+def _for_each(value: Tensor, x: Tensor) -> Tensor:
+    """One for each of x's rows, of one for all or one for each picture of a batch that x holds several times."""
+    count = len(value) if value.ndim else 1
+    if len(x) % count:
+        raise ValueError(f"{count} guidance scales for {len(x)} pictures")
+    return value.repeat(len(x) // count)
+
+
+@dataclass(frozen=True)
+class Given:
+    """A condition that a guidance is told, of one row or one for each picture."""
+
+    condition: Condition
+
+    def rows(self, rows: slice, count: int) -> Given:
+        """That of some of ``count`` pictures."""
+        if self.condition.batch == 1:
+            return self
+        if self.condition.batch != count:
+            raise ValueError(f"a condition that guidance is told has {self.condition.batch} rows for {count} pictures")
+        return Given(self.condition.rows(rows))
+
+    def of(self, x: Tensor) -> Condition:
+        """With a row for each of x's, on its device."""
+        told = self.condition.to(x.device)
+        if told.batch == 1:
+            return told.expand(len(x))
+        if len(x) % told.batch:
+            raise ValueError(f"a condition that guidance is told has {told.batch} rows for {len(x)} pictures")
+        return told if told.batch == len(x) else Condition.cat([told] * (len(x) // told.batch))
+
+
+def within(name: str, value: float, low: float, high: float = math.inf, *, above: bool = False) -> None:
+    """ValueError where an option is no number from ``low`` (``above``: more than it) to ``high``."""
+    if not (low < value <= high if above else low <= value <= high):
+        least = f"above {low:g}" if above else f"{low:g} or more"
+        most = "" if high == math.inf else f" and at most {high:g}"
+        raise ValueError(f"{name} must be {least}{most}, but got {value}")

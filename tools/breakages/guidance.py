@@ -1,0 +1,118 @@
+"""Breakages of guidance."""
+
+from __future__ import annotations
+
+from .breakage import Breakage
+
+__all__ = ["BREAKAGES"]
+
+BREAKAGES = (
+    Breakage(
+        "guidance goes the other way",
+        "guidance/conditional.py",
+        "guided = torch.lerp(untold, told, scale)\n        return _rescaled",
+        "guided = torch.lerp(told, untold, scale)\n        return _rescaled",
+        ("guidance",),
+    ),
+    Breakage(
+        "guidance takes its halves for each other",
+        "guidance/conditional.py",
+        "_asked(runs, x, level, [condition, away.of(x)])",
+        "_asked(runs, x, level, [away.of(x), condition])",
+        ("guidance",),
+    ),
+    Breakage(
+        "guidance stays on below its interval",
+        "guidance/told.py",
+        "not low < level.noise_ratio <= high",
+        "not level.noise_ratio <= high",
+        ("guidance",),
+    ),
+    Breakage(
+        "a picture's scale is that of another batch",
+        "guidance/told.py",
+        "    return value[rows]\n",
+        "    return value[: rows.stop - rows.start]\n",
+        ("guidance", "guidance_runs"),
+    ),
+    Breakage(
+        "rescaling compares with the unguided belief the wrong way",
+        "guidance/conditional.py",
+        "wanted / found",
+        "found / wanted",
+        ("guidance",),
+    ),
+    Breakage(
+        "the parts of a composition are counted from nothing",
+        "guidance/conditional.py",
+        "weight.at(x, level) * (one - untold)",
+        "weight.at(x, level) * one",
+        ("guidance",),
+    ),
+    Breakage(
+        "CFG++ moves the state the other way",
+        "guidance/conditional.py",
+        "torch.add(x, guided - untold, alpha=level.alpha)",
+        "torch.add(x, untold - guided, alpha=level.alpha)",
+        ("guidance",),
+    ),
+    Breakage(
+        "the velocity's share is of the conditional one",
+        "guidance/conditional.py",
+        "_share(towards, away) * away",
+        "_share(away, towards) * away",
+        ("guidance",),
+    ),
+    Breakage(
+        "APG remembers the difference that it has shortened",
+        "guidance/conditional.py",
+        "before = apart.detach()",
+        "before = _no_longer(apart, norm).detach()",
+        ("guidance",),
+    ),
+    Breakage(
+        "APG's memory outlives its run",
+        "guidance/conditional.py",
+        "    def transform(*parts: Denoise | Given | Scale) -> Denoise:\n        *runs, away, scale = parts\n",
+        "    kept = begun()\n    begun = lambda: kept\n\n"
+        "    def transform(*parts: Denoise | Given | Scale) -> Denoise:\n        *runs, away, scale = parts\n",
+        ("guidance",),
+    ),
+    Breakage(
+        "autoguidance leads towards the worse model",
+        "guidance/models.py",
+        "torch.lerp(belief(worse(x, level, condition)), better, here)",
+        "torch.lerp(better, belief(worse(x, level, condition)), here)",
+        ("guidance",),
+    ),
+    Breakage(
+        "the classifier's gradient has the score's factor",
+        "guidance/models.py",
+        "here * (near.sigma**2 / near.alpha) * slope",
+        "here * near.sigma**2 * slope",
+        ("guidance",),
+    ),
+    Breakage(
+        "a threshold clips without dividing",
+        "guidance/ranges.py",
+        "torch.minimum(torch.maximum(believed, -most), most) * (limit / most)",
+        "torch.minimum(torch.maximum(believed, -most), most)",
+        ("guidance",),
+    ),
+    Breakage(
+        "a second call shares the memory of the first",
+        "guidance/transformed.py",
+        "return self.transform(begin(self.inner, levels), *(begin(other, levels) for other in self.others), *self.told)",
+        "run = begin(self.inner, levels)\n"
+        "        runs = [run if other is self.inner else begin(other, levels) for other in self.others]\n"
+        "        return self.transform(run, *runs, *self.told)",
+        ("guidance",),
+    ),
+    Breakage(
+        "a guidance inside another one is not told which pictures it has",
+        "guidance/transformed.py",
+        "inner=rows_of(self.inner, rows, count)",
+        "inner=self.inner",
+        ("guidance_runs",),
+    ),
+)
