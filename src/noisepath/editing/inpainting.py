@@ -28,7 +28,7 @@ from ..sampling import DEFAULTS, sample
 from ..solvers import Build, resolve
 from ..tableau import Draw, Node, Tableau, joined
 from ..tuned import Tuned
-from .midway import check_pictures
+from .midway import check_free, check_pictures, is_full
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,7 +46,7 @@ def inpaint(
     *,
     strength: float | Level = 1.0,
     repeats: int = 0,
-    jump: int = 4,
+    jump: int = 2,
     **options: Any,
 ) -> Tensor:
     """Pictures whose masked part is made anew to fit the rest: (B, *).
@@ -61,7 +61,7 @@ def inpaint(
         strength: below 1, or a Level, the masked part begins from what it holds, noised to there.
         repeats: RePaint's resampling (Lugmayr et al. 2201.09865, algorithm 1): how often each stretch of ``jump`` steps is
             gone through again, from its upper level, to which fresh noise leads.  Makes 1 + repeats times the calls.
-        jump: length of a stretch, in steps; a last one may be shorter.
+        jump: length of a stretch, in steps; a last one may be shorter.  Short ones fit better for the same calls.
         options: others of :func:`noisepath.sampling.sample`.
 
     ValueError, before any work, for a mask of another size or outside [0, 1], and for one that holds all or nothing of a
@@ -69,15 +69,12 @@ def inpaint(
     """
     check_pictures(pictures)
     there = check_mask(mask, pictures)
-    for name in ("start", "levels") if strength != 1.0 else ("start",):
-        if name in options:
-            raise TypeError(f"{name}= is not for here: the pictures and the strength say where the run begins")
+    check_free(options, *(("start",) if is_full(strength) else ("start", "levels")))
+    _check_jumps(repeats, jump)
     if repeats:
         options["solver"] = _repeated(denoiser, options.get("solver", DEFAULTS.solver), repeats, jump)
-    else:
-        _check_jumps(repeats, jump)
     options["condition"] = _told(pictures, there, options)
-    if strength != 1.0:
+    if not is_full(strength):
         options.update(strength=strength, start=pictures)
     made = sample(holding(denoiser, options.get("seed", 0)), pictures.shape, **options)
     return torch.where((there == 0.0).to(made.device), pictures.to(made), made)
@@ -196,7 +193,7 @@ def check_mask(mask: Tensor, pictures: Tensor) -> Tensor:
 # RePaint's jumps -----------------------------------------------------------------------------------------------------------
 
 
-def jumping(solver: str | Build, *, repeats: int = 1, jump: int = 4) -> Build:
+def jumping(solver: str | Build, *, repeats: int = 1, jump: int = 2) -> Build:
     """A solver whose run goes through each stretch of ``jump`` steps 1 + repeats times (Lugmayr et al. 2201.09865, alg. 1).
 
     From a stretch's lower level s fresh noise leads up to its upper level t, x_t = (alpha_t / alpha_s) x_s + (what is

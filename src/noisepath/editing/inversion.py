@@ -127,8 +127,8 @@ def _check_one_step(steps: Sequence[Step], levels: Sequence[Level], build: Build
     )
     if not same:
         raise ValueError(
-            "a solver that looks back at earlier steps can't be inverted step by step: take ddim, heun, midpoint, rk4, dpmpp_2s "
-            "or another that begins each step anew"
+            "a solver that looks back at earlier steps can't be inverted step by step: take one that begins each step anew "
+            "(ddim, heun, midpoint, rk4, dpmpp_2s)"
         )
 
 
@@ -159,7 +159,7 @@ def _accelerated(tried: Sequence[tuple[Tensor, Tensor]], gain: float) -> Tensor:
     With dX, dR the differences to the last x and its miss r:  x + gain r - (dX + gain dR) g,  g = argmin |r - dR g|.
     """
     x, missing = tried[-1]
-    plain = x + gain * missing
+    plain: Tensor = x + gain * missing
     if len(tried) == 1:
         return plain
     exact = torch.float32 if x.device.type == "mps" else torch.float64
@@ -170,7 +170,7 @@ def _accelerated(tried: Sequence[tuple[Tensor, Tensor]], gain: float) -> Tensor:
     ridge = 1e-10 * square.diagonal(dim1=1, dim2=2).sum(1) + torch.finfo(exact).tiny
     square = square + ridge[:, None, None] * torch.eye(len(tried) - 1, dtype=exact, device=x.device)
     g = torch.linalg.solve(square, (d_miss @ last[:, :, None]))
-    back = ((d_x + gain * d_miss) * g).sum(1)
+    back: Tensor = ((d_x + gain * d_miss) * g).sum(1)
     return plain - back.reshape(x.shape).to(x.dtype)
 
 
@@ -234,4 +234,3 @@ def _device_of(denoiser: Denoise) -> torch.device:
     parameters = getattr(getattr(denoiser, "network", None), "parameters", None)
     first = next(iter(parameters()), None) if callable(parameters) else None
     return torch.device("cpu") if first is None else first.device
-

@@ -14,7 +14,7 @@ from ..sampling import sample
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["check_pictures", "image_to_image", "interpolate", "interpolate_conditions", "variations"]
+__all__ = ["check_free", "check_pictures", "image_to_image", "interpolate", "interpolate_conditions", "is_full", "variations"]
 
 # Variation k of picture i is drawn as picture i + k * _APART: distinct below 2**32, where streams are (noisepath.noise).
 _APART = 1 << 16
@@ -37,8 +37,8 @@ def image_to_image(denoiser: Denoise, pictures: Tensor, strength: float | Level,
     for ``start`` and ``levels``, which are said by the pictures and the strength.
     """
     check_pictures(pictures)
-    _check_free(options, "start", "levels")
-    if strength == 1.0:  # whatever a schedule's noisiest level leaves of a picture, a plain run has none of it
+    check_free(options, "start", "levels")
+    if is_full(strength):  # whatever a schedule's noisiest level leaves of a picture, a plain run has none of it
         return sample(denoiser, pictures.shape, **options)
     return sample(denoiser, pictures.shape, start=pictures, strength=strength, **options)
 
@@ -139,6 +139,11 @@ def interpolate_conditions(a: Condition, b: Condition, shares: Sequence[float]) 
     return Condition(parts)
 
 
+def is_full(strength: float | Level) -> bool:
+    """Whether a run of this strength is a plain one; False of what is no strength, which the run refuses."""
+    return not isinstance(strength, bool) and strength == 1.0
+
+
 def check_pictures(pictures: Tensor, what: str = "pictures") -> None:
     """ValueError unless they are floats (B, *), at least one, and finite."""
     if not isinstance(pictures, torch.Tensor) or pictures.ndim < 2 or len(pictures) == 0 or not pictures.is_floating_point():
@@ -156,7 +161,8 @@ def _check_alike(a: Tensor, b: Tensor) -> None:
         raise ValueError(f"two noises of one shape are needed, but got {tuple(a.shape)} and {tuple(b.shape)}")
 
 
-def _check_free(options: dict[str, Any], *taken: str) -> None:
+def check_free(options: dict[str, Any], *taken: str) -> None:
+    """TypeError for options that are said by other arguments."""
     for name in taken:
         if name in options:
             raise TypeError(f"{name}= is not for here: the pictures and the strength say where the run begins")

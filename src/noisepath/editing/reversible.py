@@ -43,7 +43,8 @@ def bdia(levels: Sequence[Level], *, gamma: float = 1.0) -> Tableau:
     """BDIA on falling levels: one call a step, the first step is DDIM's.
 
     gamma: above 0 and at most 1.  1 is a leapfrog, of second order where steps change smoothly and of first where long and
-        short ones alternate; less damps its error and is of first order, and the reversal amplifies rounding by 1 / gamma a step.
+        short ones alternate; less damps its error and is of first order, and the reversal amplifies rounding by 1 / gamma a
+        step.
     """
     _check_gamma(gamma)
     Draft(levels)  # refuses levels that turn, or rise from data
@@ -94,7 +95,7 @@ def invert_exactly(
     path = falling(denoiser, schedule, steps, spacing, levels)
     if len(path) < 3:
         raise ValueError("two neighbouring states begin a run of 2 steps or more, but 1 is asked for")
-    last, table = step_of(*path[-2:], ddim), _table(path[::-1], 1.0 / gamma, _SECOND)
+    last, table = step_of(path[-2], path[-1], ddim), _table(path[::-1], 1.0 / gamma, _SECOND)
 
     def up(run: Run, x: Tensor) -> Tensor:
         beside = solved(last, run, x, iterations)
