@@ -1,4 +1,4 @@
-"""Pictures that are there already: begun midway, completed, varied, interpolated, and led back to their noise and down again."""
+"""Pictures that are there already: begun midway, completed, varied, interpolated, led back to their noise and down again."""
 
 from __future__ import annotations
 
@@ -131,6 +131,8 @@ def test_variations_have_noise_of_their_own_and_stay_the_same_whatever_their_num
     assert float((more[:, 0] - more[:, 1]).abs().max()) > 0.05
     single = variations(FLOW, POINTS[4:5], 0.5, 4, steps=4, seed=2, condition=condition.rows([4]), solver="ddpm", indices=[4])
     torch.testing.assert_close(single[0], more[4], rtol=0, atol=1e-6)
+    same = variations(FLOW, POINTS[:1].repeat(4, 1), 0.5, 3, steps=2).reshape(12, 3)
+    assert float(torch.pdist(same).min()) > 1e-4  # no noise twice, not that of a neighbour either
     with pytest.raises(ValueError, match="n is how many"):
         variations(_unasked, POINTS, 0.5, 0)
 
