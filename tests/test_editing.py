@@ -85,6 +85,14 @@ def test_more_strength_changes_more(solver: str) -> None:
     assert far == sorted(far) and far[0] < 1e-3 and far[-1] > 0.1
 
 
+def test_a_picture_is_changed_alike_whatever_its_batch() -> None:
+    options: dict[str, Any] = {"strength": 0.5, "solver": "ddpm", "steps": 4, "seed": 7}
+    whole = image_to_image(FLOW, POINTS, **options)
+    for size in (1, 3):
+        torch.testing.assert_close(image_to_image(FLOW, POINTS, batch_size=size, **options), whole, rtol=0, atol=1e-6)
+    torch.testing.assert_close(image_to_image(FLOW, POINTS[[5]], indices=[5], **options), whole[[5]], rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", ["flow", "linear", "edm"])
 def test_what_is_made_of_other_pictures_has_the_exact_law_of_their_noised_state_led_down(name: str) -> None:
     """Pictures N(m', v') into a model of N(m, v): noised to (alpha, sigma) and carried down by the flow, in closed form."""
@@ -204,8 +212,11 @@ class Watched:
 @every_solver
 def test_known_pixels_come_back_to_the_bit_and_are_shown_at_the_noise_of_their_level(solver: str) -> None:
     watched = Watched(SMALL)
-    made = inpaint(watched, PICTURES, MASK, solver=solver, steps=4, seed=3)
+    beliefs: list[Tensor] = []
+    callback = lambda event: beliefs.append(PICTURES if event.output is None else event.output.clone())  # noqa: E731
+    made = inpaint(watched, PICTURES, MASK, solver=solver, steps=4, seed=3, callback=callback)
     known = (MASK == 0).expand_as(PICTURES)
+    assert len(beliefs) > 3 and all(torch.equal(belief[known], PICTURES[known]) for belief in beliefs)
     assert torch.equal(made[known], PICTURES[known])
     assert bool((made[~known] - PICTURES[~known]).abs().min() > 0) and bool(made.isfinite().all())
     noises, highest = [], math.inf
