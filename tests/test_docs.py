@@ -14,7 +14,7 @@ from noisepath.cli import main
 from noisepath.evaluation.classifier import Recipe
 
 DOCS = Path(__file__).parents[1] / "docs"
-GUIDES = ("data.md", "training.md", "evaluation.md", "solvers.md", "tuning.md", "conditioning.md")
+GUIDES = ("data.md", "training.md", "evaluation.md", "solvers.md", "tuning.md", "conditioning.md", "editing.md")
 # The same commands for seconds: a small network, few steps, few samples.
 SMALL = "--steps 4 --channels 8 --blocks 1 --attention --batch-size 8 --no-progress --device cpu"
 SHORTER = {

@@ -5,8 +5,8 @@
 The heart is flat, one subject a file, and reads from top to bottom as the data flows: ``levels``, ``tables``, ``scalings``,
 ``schedules/``, ``noise``, ``times``, ``embedding``, ``discrete``, ``conditions``, ``predictions``, ``denoiser``, ``exact``,
 ``widths``, ``spacing``, ``tableau``, ``loop``, ``analysis``, ``solvers/``, ``guidance/``, ``batches``, ``gaussian_start``,
-``tuned``, ``sampling``, ``comparing``.  The wings import the heart and never the other way round: ``tuning/``, ``nn/``,
-``training/``, ``evaluation/``, ``plots``, ``cli/``.
+``tuned``, ``sampling``, ``comparing``, ``editing/``.  The wings import the heart and never the other way round: ``tuning/``,
+``nn/``, ``training/``, ``evaluation/``, ``plots``, ``cli/``.
 
 Importing the package loads nothing: each name below is looked up in its module when it is first used (PEP 562).
 """
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from . import data as data
     from . import denoiser as denoiser
     from . import discrete as discrete
+    from . import editing as editing
     from . import embedding as embedding
     from . import evaluation as evaluation
     from . import exact as exact
@@ -49,6 +50,12 @@ if TYPE_CHECKING:
     from .conditions import Condition as Condition
     from .denoiser import Denoiser as Denoiser
     from .discrete import NoiseScheduler as NoiseScheduler
+    from .editing import image_to_image as image_to_image
+    from .editing import inpaint as inpaint
+    from .editing import interpolate as interpolate
+    from .editing import invert as invert
+    from .editing import outpaint as outpaint
+    from .editing import variations as variations
     from .embedding import get_timestep_embedding as get_timestep_embedding
     from .guidance import GUIDANCES as GUIDANCES
     from .guidance import classifier_free as classifier_free
@@ -99,13 +106,19 @@ _HOME = {
     "clip": "guidance",
     "compare": "comparing",
     "get_timestep_embedding": "embedding",
+    "image_to_image": "editing",
+    "inpaint": "editing",
+    "interpolate": "editing",
+    "invert": "editing",
     "load": "training",
     "load_tuned": "tuned",
+    "outpaint": "editing",
     "sample": "sampling",
     "schedule": "schedules",
     "train": "training",
     "trajectory": "sampling",
     "tune": "tuning",
+    "variations": "editing",
 }
 _MODULES = (
     "analysis",
@@ -114,6 +127,7 @@ _MODULES = (
     "data",
     "denoiser",
     "discrete",
+    "editing",
     "embedding",
     "evaluation",
     "exact",
