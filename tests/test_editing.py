@@ -459,6 +459,13 @@ def test_inversion_does_not_depend_on_the_batch_and_follows_the_condition() -> N
     assert float((z - invert(FLOW, POINTS, steps=6, iterations=15)).abs().max()) > 0.1
 
 
+def test_a_scale_for_each_picture_follows_it_into_its_batch() -> None:
+    guided = classifier_free(FLOW, torch.linspace(1.5, 3.0, len(POINTS)))
+    told = {"condition": Condition(label=torch.arange(len(POINTS)) % 3), "steps": 6, "iterations": 3}
+    whole = invert(guided, POINTS, **told)
+    torch.testing.assert_close(invert(guided, POINTS, batch_size=2, **told), whole, rtol=0, atol=1e-4)
+
+
 def test_what_can_not_be_inverted_is_refused() -> None:
     path = schedule("flow")
     for solver, what in (("ddpm", "draws noise"), ("dpmpp_2m", "looks back"), ("unipc", "looks back")):
