@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from .schedules import Schedule
 
-__all__ = ["Condition", "Denoise", "Denoiser", "Moved", "WrongOutput", "begin", "rows_of"]
+__all__ = ["Condition", "Denoise", "Denoiser", "Moved", "WrongOutput", "begin", "device_of", "rows_of"]
 
 
 class Moved(NamedTuple):
@@ -73,6 +73,13 @@ def rows_of(denoiser: Denoise, rows: slice, count: int) -> Denoise:
     """
     part: Callable[[slice, int], Denoise] | None = getattr(denoiser, "rows", None)
     return denoiser if part is None else part(rows, count)
+
+
+def device_of(denoiser: Denoise) -> torch.device:
+    """Where the denoiser's network has its parameters; the CPU where there are none."""
+    parameters = getattr(getattr(denoiser, "network", None), "parameters", None)
+    first = next(iter(parameters()), None) if callable(parameters) else None
+    return torch.device("cpu") if first is None else first.device
 
 
 class Denoiser:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
 
 from ._lazy import torch
 from .batches import in_batches
-from .denoiser import Denoise, begin, rows_of
+from .denoiser import Denoise, begin, device_of, rows_of
 from .errors import lookup
 from .levels import Level
 from .loop import Cancelled, Event, Noise, Plan, cancellable, iterate, observed, places, plan, proven_finite, reported
@@ -400,7 +400,7 @@ def _runs(
     most = min(asked.batch_size or count, count)
     tableau = asked.tableau(denoiser)
     operations = plan(tableau)
-    device = _device_of(denoiser) if asked.device is None else torch.device(asked.device)
+    device = device_of(denoiser) if asked.device is None else torch.device(asked.device)
     bar = _bar(asked.progress, count_calls(tableau) * -(-count // most))
     work = _Work(denoiser, sizes, asked, tableau, operations, numbers, device, bar)
     try:
@@ -456,13 +456,6 @@ def _check_start(start: Tensor, shape: tuple[int, ...]) -> None:
     wrong = ~torch.isfinite(start).flatten(1).all(1) if start.ndim > 1 else ~torch.isfinite(start)
     if bool(wrong.any()):
         raise ValueError(f"start holds NaN or infinity, first in picture {int(wrong.nonzero()[0])}")
-
-
-def _device_of(denoiser: Denoise) -> torch.device:
-    """Where the denoiser's network has its parameters; the CPU where there are none."""
-    parameters = getattr(getattr(denoiser, "network", None), "parameters", None)
-    first = next(iter(parameters()), None) if callable(parameters) else None
-    return torch.device("cpu") if first is None else first.device
 
 
 def _bar(progress: bool, total: int) -> Any:

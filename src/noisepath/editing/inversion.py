@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from .._lazy import torch
 from ..batches import in_batches
 from ..conditions import Condition
-from ..denoiser import Denoise, Moved, begin, rows_of
+from ..denoiser import Denoise, Moved, begin, device_of, rows_of
 from ..levels import Level
 from ..loop import Plan, Run, plan, run_loop
 from ..sampling import design
@@ -211,7 +211,7 @@ def running(
         raise ValueError(f"the condition has {condition.batch} rows for {count} pictures")
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"batch_size must be 1 or more, but got {batch_size}")
-    there = _device_of(denoiser) if device is None else torch.device(device)
+    there = device_of(denoiser) if device is None else torch.device(device)
 
     def make(rows: slice) -> Tensor:
         told = None if condition is None else condition.rows(rows).to(there)
@@ -227,10 +227,3 @@ def running(
 
     with torch.no_grad():
         return torch.cat(list(in_batches(count, min(batch_size or count, count), make, there)))
-
-
-def _device_of(denoiser: Denoise) -> torch.device:
-    """Where the denoiser's network has its parameters; the CPU where there are none."""
-    parameters = getattr(getattr(denoiser, "network", None), "parameters", None)
-    first = next(iter(parameters()), None) if callable(parameters) else None
-    return torch.device("cpu") if first is None else first.device
