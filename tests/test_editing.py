@@ -10,42 +10,29 @@ import pytest
 import torch
 from torch import Tensor
 
+from edited import FLOW, POINTS, normal_distance, unasked
 from noisepath import editing
-from noisepath.analysis import measured_order
 from noisepath.conditions import Condition
 from noisepath.denoiser import Denoise, Moved
 from noisepath.editing import (
-    Reversed,
-    bdia,
     image_to_image,
     inpaint,
     interpolate,
     interpolate_conditions,
-    invert,
-    invert_exactly,
     jumping,
     outpaint,
-    restore,
     variations,
 )
 from noisepath.exact import Gaussian, Mixture
 from noisepath.guidance import classifier_free
 from noisepath.levels import Level
 from noisepath.sampling import design, sample
-from noisepath.schedules import SCHEDULES, begun, schedule
+from noisepath.schedules import begun, schedule
 from noisepath.solvers import SOLVERS
 from noisepath.tableau import Draw
-from noisepath.testing import check_solver
 
 every_solver = pytest.mark.parametrize("solver", SOLVERS)
-ONE_STEP = [
-    name
-    for name in ("ddim", "heun", "midpoint", "rk4", "kdpm2", "dpm_solver_2", "dpm_solver_3", "dpmpp_2s", "dpmpp_3s")
-    if name in SOLVERS
-]
-MIXTURE = Mixture([0.5, 0.3, 0.2], [[0.8, -0.5, 0.1], [-0.7, 0.2, 0.4], [0.1, 0.9, -1.0]], torch.tensor([0.05, 0.02, 0.04]))
-FLOW = MIXTURE.denoiser(schedule("flow"))
-POINTS = MIXTURE.sample(7, seed=3).float()
+
 
 
 def _smooth(side: int = 4) -> Gaussian:
@@ -59,11 +46,6 @@ SMALL = SMOOTH.denoiser(schedule("flow"))
 PICTURES = SMOOTH.sample(5, seed=1).float()
 MASK = torch.zeros(1, 1, 4, 4)
 MASK[..., 1:3, 2:] = 1.0
-
-
-def psnr(made: Tensor, truth: Tensor) -> float:
-    """In dB, for the range [-1, 1]."""
-    return float(10.0 * torch.log10(4.0 / (made.double() - truth.double()).square().mean()))
 
 
 # Image to image --------------------------------------------------------------------------------------------------------------
@@ -114,20 +96,16 @@ def test_what_is_made_of_other_pictures_has_the_exact_law_of_their_noised_state_
 @pytest.mark.parametrize("strength", [0.0, -0.1, 1.01, math.nan, True])
 def test_a_strength_outside_0_to_1_is_refused(strength: float) -> None:
     with pytest.raises(ValueError, match="strength is a share"):
-        image_to_image(_unasked, POINTS, strength, schedule=schedule("flow"))
-
-
-def _unasked(x: Tensor, level: Level, condition: Condition | None = None) -> Tensor:
-    raise AssertionError("an error comes before any work")
+        image_to_image(unasked, POINTS, strength, schedule=schedule("flow"))
 
 
 def test_pictures_that_are_none_and_options_that_say_it_twice_are_refused() -> None:
     with pytest.raises(ValueError, match="NaN or infinity, first in picture 2"):
-        image_to_image(_unasked, torch.tensor([[0.0], [1.0], [math.nan]]), 0.5)
+        image_to_image(unasked, torch.tensor([[0.0], [1.0], [math.nan]]), 0.5)
     with pytest.raises(ValueError, match="floats"):
-        image_to_image(_unasked, torch.zeros(2, 3, dtype=torch.int64), 0.5)
+        image_to_image(unasked, torch.zeros(2, 3, dtype=torch.int64), 0.5)
     with pytest.raises(TypeError, match="start= is not for here"):
-        image_to_image(_unasked, POINTS, 0.5, start=POINTS)
+        image_to_image(unasked, POINTS, 0.5, start=POINTS)
 
 
 def test_variations_have_noise_of_their_own_and_stay_the_same_whatever_their_number() -> None:
@@ -143,7 +121,7 @@ def test_variations_have_noise_of_their_own_and_stay_the_same_whatever_their_num
     same = variations(FLOW, POINTS[:1].repeat(4, 1), 0.5, 3, steps=2).reshape(12, 3)
     assert float(torch.pdist(same).min()) > 1e-4  # no noise twice, not that of a neighbour either
     with pytest.raises(ValueError, match="n is how many"):
-        variations(_unasked, POINTS, 0.5, 0)
+        variations(unasked, POINTS, 0.5, 0)
 
 
 # Between two noises ----------------------------------------------------------------------------------------------------------
@@ -162,15 +140,6 @@ def test_between_two_noises_of_a_known_correlation_lies_unit_normal_noise(rho: f
         assert float(z.var()) == pytest.approx(1.0, abs=5 * math.sqrt(2 / 80000))
         assert normal_distance(z.flatten()) < 1.95 / math.sqrt(80000)
         assert float(z.square().sum(1).var()) == pytest.approx(8.0, rel=0.1)
-
-
-def normal_distance(z: Tensor) -> float:
-    """Kolmogorov and Smirnov's: the largest difference between the values' shares and the unit normal law; times the root
-    of their number it is above 1.95 in one case of a thousand."""
-    ordered = z.double().sort().values
-    law, n = torch.special.ndtr(ordered), len(ordered)
-    place = torch.arange(n, dtype=torch.float64)
-    return float(torch.maximum((law - place / n).abs(), ((place + 1) / n - law).abs()).max())
 
 
 def test_by_their_own_angle_noises_keep_their_length_and_one_noise_stays_itself() -> None:
@@ -365,7 +334,7 @@ def test_beyond_the_edges_a_picture_goes_on_and_itself_stays() -> None:
     assert bool((edges.isfinite()).all()) and float(edges.std()) > 0.1
     for pad in ((0, 0, 0, 0), (1, 2, 3), (-1, 2, 0, 0), (1.5, 0, 0, 0)):
         with pytest.raises(ValueError, match="pad is"):
-            outpaint(_unasked, PICTURES, pad)  # type: ignore[arg-type]
+            outpaint(unasked, PICTURES, pad)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -384,18 +353,18 @@ def test_beyond_the_edges_a_picture_goes_on_and_itself_stays() -> None:
 )
 def test_a_mask_that_fits_no_picture_is_refused(mask: Tensor, what: str) -> None:
     with pytest.raises(ValueError, match=what):
-        inpaint(_unasked, PICTURES, mask, schedule=schedule("flow"))
+        inpaint(unasked, PICTURES, mask, schedule=schedule("flow"))
 
 
 def test_what_can_not_be_inpainted_with_is_refused() -> None:
     with pytest.raises(TypeError, match="outermost"):
         inpaint(lambda x, level, condition=None: Moved(x, x), PICTURES, MASK, schedule=schedule("flow"))
     with pytest.raises(ValueError, match="repeats is a whole number"):
-        inpaint(_unasked, PICTURES, MASK, repeats=-1)
+        inpaint(unasked, PICTURES, MASK, repeats=-1)
     with pytest.raises(ValueError, match="jump is a whole number"):
-        inpaint(_unasked, PICTURES, MASK, repeats=1, jump=0)
+        inpaint(unasked, PICTURES, MASK, repeats=1, jump=0)
     with pytest.raises(ValueError, match="held_mask"):
-        inpaint(_unasked, PICTURES, MASK, condition=Condition(held_mask=torch.zeros(5)), schedule=schedule("flow"))
+        inpaint(unasked, PICTURES, MASK, condition=Condition(held_mask=torch.zeros(5)), schedule=schedule("flow"))
 
 
 def test_jumps_keep_the_law_of_a_state_and_make_the_calls_they_say() -> None:
@@ -409,121 +378,3 @@ def test_jumps_keep_the_law_of_a_state_and_make_the_calls_they_say() -> None:
         scale, (added,) = jumped[n].states.get(n - 1, 0.0), jumped[n].draws.values()
         assert scale * s.alpha == pytest.approx(t.alpha, abs=1e-12)
         assert math.hypot(scale * s.sigma, added) == pytest.approx(t.sigma, abs=1e-12)
-
-
-# Inversion -------------------------------------------------------------------------------------------------------------------
-
-
-def again(model: Denoise, z: Tensor, **options: Any) -> Tensor:
-    return sample(model, z.shape, noise=lambda place: z, **options)
-
-
-@pytest.mark.parametrize("name", SCHEDULES)
-def test_the_noise_of_a_picture_leads_back_to_it(name: str) -> None:
-    model = MIXTURE.denoiser(schedule(name))
-    back = {n: again(model, invert(model, POINTS, steps=20, iterations=n), steps=20, solver="ddim") for n in (0, 1, 5)}
-    plain, once, found = (psnr(made, POINTS) for made in back.values())
-    print(name, round(plain, 1), round(once, 1), round(found, 1))
-    assert plain < 30.0 and once > plain + 8.0 and found > 50.0
-
-
-@pytest.mark.parametrize("solver", ONE_STEP)
-def test_every_solver_that_begins_each_step_anew_can_be_inverted(solver: str) -> None:
-    z = invert(FLOW, POINTS, solver=solver, steps=8, iterations=10)
-    assert psnr(again(FLOW, z, solver=solver, steps=8), POINTS) > 45.0
-
-
-def test_of_a_run_s_own_pictures_inversion_finds_the_noise_they_were_made_of() -> None:
-    made = sample(FLOW, (5, 3), solver="heun", steps=12, seed=3, dtype=torch.float64)
-    z = invert(FLOW, made, solver="heun", steps=12, iterations=20, dtype=torch.float64)
-    start: list[Tensor] = []
-    sample(FLOW, (5, 3), solver="heun", steps=12, seed=3, dtype=torch.float64, callback=lambda e: start.append(e.x.clone()))
-    torch.testing.assert_close(z, start[0] / design(schedule("flow"), steps=12)[0].level.sigma, rtol=0, atol=1e-5)
-
-
-def test_the_noise_of_exact_data_is_unit_normal() -> None:
-    z = invert(FLOW, MIXTURE.sample(1000, seed=9), solver="heun", steps=20, iterations=3)
-    for value in z.T:
-        assert normal_distance(value) < 1.95 / math.sqrt(1000)
-    assert float((torch.corrcoef(z.T) - torch.eye(3)).abs().max()) < 4.5 / math.sqrt(1000)
-
-
-def test_inversion_does_not_depend_on_the_batch_and_follows_the_condition() -> None:
-    labels = Condition(label=torch.tensor([0, 1, 2, 0, 1, 2, 3]))
-    options: dict[str, Any] = {"steps": 6, "condition": labels}
-    whole = invert(FLOW, POINTS, iterations=3, **options)
-    for size in (1, 3):
-        torch.testing.assert_close(invert(FLOW, POINTS, batch_size=size, iterations=3, **options), whole, rtol=0, atol=1e-4)
-    z = invert(FLOW, POINTS, iterations=15, **options)
-    assert psnr(again(FLOW, z, solver="ddim", **options), POINTS) > 60.0
-    assert float((z - invert(FLOW, POINTS, steps=6, iterations=15)).abs().max()) > 0.1
-
-
-def test_a_scale_for_each_picture_follows_it_into_its_batch() -> None:
-    guided = classifier_free(FLOW, torch.linspace(1.5, 3.0, len(POINTS)))
-    told = {"condition": Condition(label=torch.arange(len(POINTS)) % 3), "steps": 6, "iterations": 3}
-    whole = invert(guided, POINTS, **told)
-    torch.testing.assert_close(invert(guided, POINTS, batch_size=2, **told), whole, rtol=0, atol=1e-4)
-
-
-def test_what_can_not_be_inverted_is_refused() -> None:
-    path = schedule("flow")
-    for solver, what in (("ddpm", "draws noise"), ("dpmpp_2m", "looks back"), ("unipc", "looks back")):
-        with pytest.raises(ValueError, match=what):
-            invert(_unasked, POINTS, solver=solver, steps=5, schedule=path)
-    with pytest.raises(ValueError, match="forgets its noise"):
-        invert(_unasked, POINTS, levels=[Level(0.0, 1.0), Level(1.0, 0.0)])
-    with pytest.raises(ValueError, match="iterations"):
-        invert(_unasked, POINTS, iterations=-1, schedule=path)
-    with pytest.raises(ValueError, match="2 steps or more"):
-        invert_exactly(_unasked, POINTS, steps=1, schedule=path)
-    with pytest.raises(TypeError, match="moves the state"):
-        invert(lambda x, level, condition=None: Moved(x, x), POINTS, schedule=path)
-
-
-# Exactly reversible ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("gamma", [1.0, 0.97])
-@pytest.mark.parametrize("name", SCHEDULES)
-def test_bdia_is_undone_to_the_rounding_of_the_states(name: str, gamma: float) -> None:
-    model = MIXTURE.denoiser(schedule(name))
-    for dtype, rounding in ((torch.float32, 2e-5), (torch.float64, 2e-13)):
-        states = invert_exactly(model, POINTS, steps=20, gamma=gamma, dtype=dtype)
-        assert float((restore(model, states) - POINTS).abs().max()) < rounding
-        halves = invert_exactly(model, POINTS, steps=20, gamma=gamma, dtype=dtype, batch_size=3)
-        torch.testing.assert_close(halves.first, states.first, rtol=1e-4, atol=1e-4)
-    alone = again(model, states.noise.float(), solver=bdia, steps=20)
-    assert psnr(alone, POINTS) < 60.0  # one state is not enough, which is why there are two
-
-
-def test_bdia_is_undone_whatever_the_denoiser_is() -> None:
-    def nonsense(x: Tensor, level: Level, condition: Condition | None = None) -> Tensor:
-        return torch.sin(3.0 * x + level.sigma).flip(1)
-
-    states = invert_exactly(nonsense, POINTS, steps=12, schedule=schedule("flow"), dtype=torch.float64, iterations=0)
-    assert float((restore(nonsense, states) - POINTS).abs().max()) < 1e-9
-    assert isinstance(states, Reversed) and bool(states.noise.isfinite().all())
-
-
-def test_bdia_is_of_second_order_and_of_first_where_it_is_damped() -> None:
-    for problem in ("gaussian", "mixture"):
-        assert measured_order(bdia, problem=problem).order == pytest.approx(2.0, abs=0.1)
-        assert measured_order(lambda levels: bdia(levels, gamma=0.5), problem=problem).order == pytest.approx(1.0, abs=0.1)
-    with pytest.raises(ValueError, match="gamma"):
-        bdia([Level(0.0, 1.0), Level(1.0, 0.0)], gamma=1.5)
-
-
-def test_bdia_obeys_the_laws_of_solvers() -> None:
-    check_solver(bdia, order=2, any_grid=False)
-
-
-def test_with_another_condition_the_two_states_lead_to_another_picture() -> None:
-    zero, one = (Condition(label=torch.full((7,), label)) for label in (0, 1))
-    pictures = MIXTURE.means[0].float() + 0.05 * torch.randn(7, 3, generator=torch.Generator().manual_seed(2))
-    states = invert_exactly(FLOW, pictures, steps=20, condition=zero)
-    assert float((restore(FLOW, states, condition=zero) - pictures).abs().max()) < 1e-5
-    other = restore(FLOW, states, condition=one)
-    assert (
-        float((other - MIXTURE.means[1].float()).abs().mean()) < float((pictures - MIXTURE.means[1].float()).abs().mean()) / 2
-    )
