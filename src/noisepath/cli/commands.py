@@ -9,9 +9,9 @@ import torch
 
 import noisepath
 from noisepath import plots
-from noisepath.cli import compare, data, demo, evaluate, solvers, train, tune
+from noisepath.cli import compare, data, demo, edit, evaluate, solvers, train, tune
 from noisepath.cli.labels import labels_for
-from noisepath.cli.options import Command, Compare, Data, Demo, Evaluate, Sample, Schedule, Solvers, Train, Tune
+from noisepath.cli.options import Command, Compare, Data, Demo, Edit, Evaluate, Sample, Schedule, Solvers, Train, Tune
 from noisepath.conditions import Condition
 from noisepath.data.decode import picture_size, read_picture
 from noisepath.errors import lookup
@@ -39,6 +39,8 @@ def run(command: Command) -> None:
             train.run(command, command.device or fastest_device())
         case Sample():
             _sample(command)
+        case Edit():
+            edit.run(command, command.device or fastest_device())
         case Compare():
             compare.run(command, command.device or fastest_device())
         case Schedule():

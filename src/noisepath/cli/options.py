@@ -26,7 +26,7 @@ from noisepath.training.config import TrainConfig
 from noisepath.training.record import read_toml
 
 __all__ = [
-    "COMMANDS", "Command", "Compare", "Data", "Demo", "Doctor", "Evaluate", "Sample", "Schedule", "Train", "Tune", "parse",
+    "COMMANDS", "Command", "Compare", "Data", "Demo", "Doctor", "Edit", "Evaluate", "Sample", "Schedule", "Train", "Tune", "parse",
 ]  # fmt: skip
 
 
@@ -125,6 +125,61 @@ class Sample:
     """What the network computes in: float32; bf16 (bfloat16) or float16 take half the memory.  All else stays float32."""
     out: Path = Path("samples")
     """Folder for the pictures; the page with all of them is grid.png in it."""
+    device: str | None = None
+    """cpu, cuda, mps ...; the fastest there is if not given."""
+    progress: bool = True
+    """Show a live bar."""
+
+
+@dataclass(frozen=True)
+class Edit:
+    """Edit pictures with a trained model: change them as a whole (the default), make a part anew (--mask, --box, --outpaint),
+    go from one to another (--between), or to their noise and back (--invert).
+
+    A picture of another size than the model's is stretched to it and back; pixels that are held stay as they are, at full size.
+    Results are PNG files with the picture's alpha channel and EXIF; grid.png shows before and after.
+    """
+
+    run: Annotated[Positional[Path], arg(metavar="RUN")]
+    """The run's folder, as train made it."""
+    pictures: Annotated[Positional[tuple[Path, ...]], arg(metavar="PICTURE ...")]
+    """Picture files."""
+    strength: float | None = None
+    """How much of a picture is replaced by noise before it is made anew: near 0 it comes back, at 1 nothing of it is left;
+    0.6 if not given (with a mask, box or edges 1: what they cover does not matter)."""
+    mask: Annotated[Path | None, arg(metavar="FILE")] = None
+    """A picture of the same size: white is made anew, black is held, grey may change that much."""
+    box: Annotated[tuple[int, int, int, int] | None, arg(metavar="X Y W H")] = None
+    """A rectangle to be made anew, in place of a mask: its left upper corner, width and height in pixels."""
+    outpaint: Annotated[tuple[int, int, int, int] | None, arg(metavar="LEFT TOP RIGHT BOTTOM")] = None
+    """Continue the picture beyond its edges by so many pixels."""
+    between: Annotated[Path | None, arg(metavar="FILE")] = None
+    """Go from each picture to this one, over the noise that leads to them."""
+    invert: bool = False
+    """Find each picture's noise and what it leads back to, and say how near that is."""
+    variations: int | None = None
+    """How many results of each picture; 1 if not given."""
+    frames: int | None = None
+    """How many pictures on the way of --between, both ends among them; 8 if not given."""
+    jumps: int | None = None
+    """How often each stretch of two steps is gone through again, for a part that fits its surroundings better (RePaint)."""
+    classes: tuple[str, ...] = ()
+    """Names of the classes that the pictures are to be of, in turn; no class in particular if not given."""
+    guidance: float = 1.0
+    """Classifier-free guidance scale: 1 is none, more keeps closer to the class."""
+    solver: str | None = None
+    """Solver by name (noisepath solvers lists them); adams_moulton if not given, and ddim with --between and --invert, which
+    need one that draws no noise and begins each step anew."""
+    steps: int | None = None
+    """How many steps the solver makes; 20 if not given."""
+    spacing: str | None = None
+    """Which noise levels the run visits, by name (noisepath.SPACINGS); alpha_bar if not given."""
+    seed: int = 0
+    """Variation k of picture i is a function of (seed, i, k) alone."""
+    batch_size: int | None = None
+    """Pictures made at once; changes nothing but memory and speed."""
+    out: Path = Path("edited")
+    """Folder for the results."""
     device: str | None = None
     """cpu, cuda, mps ...; the fastest there is if not given."""
     progress: bool = True
@@ -284,11 +339,12 @@ class Data:
     """Show a live bar."""
 
 
-Command = Demo | Train | Sample | Compare | Evaluate | Tune | Schedule | Solvers | Data | Doctor
+Command = Demo | Train | Sample | Edit | Compare | Evaluate | Tune | Schedule | Solvers | Data | Doctor
 COMMANDS: dict[str, type[Command]] = {
     "demo": Demo,
     "train": Train,
     "sample": Sample,
+    "edit": Edit,
     "compare": Compare,
     "evaluate": Evaluate,
     "tune": Tune,
@@ -302,6 +358,7 @@ _Parsed = (
     Annotated[Demo, subcommand("demo")]
     | Annotated[Train, subcommand("train")]
     | Annotated[Sample, subcommand("sample")]
+    | Annotated[Edit, subcommand("edit")]
     | Annotated[Compare, subcommand("compare")]
     | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[Tune, subcommand("tune")]
