@@ -97,9 +97,12 @@ def main() -> None:
 
     base = share_read(reader, full, labels)
     distance, chance = apart(seam(real), seam(full))
-    print(f"{len(real)} pictures, {args.steps} steps, jumps of {args.jump}; mean seam difference, KS distance and p against full", flush=True)
+    print(f"{len(real)} pictures, {args.steps} steps, jumps of {args.jump}; seam: mean, KS distance and p against full")
     print(f"full samples: {base:.1f} % read as asked, seam {float(seam(full).mean()):.4f}")
-    print(f"real: {share_read(reader, real, labels):.1f} % read, seam {float(seam(real).mean()):.4f}, KS {distance:.3f}, p {chance:.2g}", flush=True)
+    print(
+        f"real: {share_read(reader, real, labels):.1f} % read, seam {float(seam(real).mean()):.4f}, KS {distance:.3f}, "
+        f"p {chance:.2g}", flush=True,
+    )  # fmt: skip
     rows, verdicts = [as_saved(real[:12]), as_saved(full[:12])], {}
     for name in (REAL, OWN):
         upper = real if name == REAL else sample(denoiser, real.shape, seed=args.seed + 1, **shared).cpu()
@@ -120,8 +123,8 @@ def main() -> None:
     plots.save_grid(torch.cat(rows), args.out, columns=len(rows[0]))
     print(f"rows: real, full samples, then as above; drawn in {args.out}")
     for (name, repeats), (reads, exact, smooth) in verdicts.items():
-        said = [f"{what} {'ok' if good else 'MISSED'}" for what, good in
-                (("read within 5 points:", reads), ("known to the bit:", exact), ("seam not told apart at 1 %:", smooth))]  # fmt: skip
+        parts = (("read within 5 points:", reads), ("known to the bit:", exact), ("seam not told apart at 1 %:", smooth))
+        said = [f"{what} {'ok' if good else 'MISSED'}" for what, good in parts]
         print(f"{name}, {repeats} repeats: {', '.join(said)}")
 
 

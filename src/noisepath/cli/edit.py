@@ -185,7 +185,7 @@ def _from_file(path: Path, canvases: Sequence[Canvas]) -> list[NDArray[np.float3
     if values.max() == 0.0:
         raise ValueError(f"the mask {str(path)!r} is black everywhere: white is made anew, so nothing would be")
     if values.min() == 1.0:
-        raise ValueError(f"the mask {str(path)!r} is white everywhere: nothing would be held; leave it out, and say --strength 1")
+        raise ValueError(f"the mask {str(path)!r} is white everywhere: nothing would be held; leave it out (--strength 1)")
     return [values] * len(canvases)
 
 
@@ -195,7 +195,7 @@ def _boxed(canvas: Canvas, box: tuple[int, int, int, int]) -> NDArray[np.float32
     if not inside:
         raise ValueError(f"the box X Y W H = {box} does not lie in the picture {str(canvas.path)!r} of {_size(canvas)} pixels")
     if (height, width) == canvas.size:
-        raise ValueError(f"the box holds all of {str(canvas.path)!r}, so nothing would be held: leave it out, and say --strength 1")
+        raise ValueError(f"the box holds all of {str(canvas.path)!r}, so nothing would be held: leave it out (--strength 1)")
     mask = np.zeros(canvas.size, dtype=np.float32)
     mask[y : y + height, x : x + width] = 1.0
     return mask
@@ -339,8 +339,8 @@ def _write(work: _Work, names: Sequence[str], finished: Sequence[Sequence[Canvas
 def _about(work: _Work) -> dict[str, object]:
     """How to make it again."""
     told = (
-        "run", "mask", "box", "outpaint", "between", "invert", "strength", "variations", "frames", "jumps", "classes", "guidance",
-        "solver", "steps", "spacing", "seed",
+        "run", "mask", "box", "outpaint", "between", "invert", "strength", "variations", "frames", "jumps", "classes",
+        "guidance", "solver", "steps", "spacing", "seed",
     )  # fmt: skip
     said = {name: value for name in told if (value := getattr(work.command, name)) not in (None, (), False)}
     if work.mode == "change":

@@ -26,7 +26,8 @@ from noisepath.training.config import TrainConfig
 from noisepath.training.record import read_toml
 
 __all__ = [
-    "COMMANDS", "Command", "Compare", "Data", "Demo", "Doctor", "Edit", "Evaluate", "Sample", "Schedule", "Train", "Tune", "parse",
+    "COMMANDS", "Command", "Compare", "Data", "Demo", "Doctor", "Edit", "Evaluate", "Sample", "Schedule", "Train", "Tune",
+    "parse",
 ]  # fmt: skip
 
 
