@@ -61,11 +61,13 @@ def test_full_strength_is_plain_sampling_to_the_bit_and_hardly_any_gives_the_pic
     assert float((near - PICTURES).abs().max()) < 0.06  # sigma 0.005, of which 80 pixels have 3.5 at most, and Langevin's more
 
 
-@pytest.mark.parametrize("solver", ["ddim", "heun", "ddpm", "unipc", "restart"])
+@every_solver
 def test_more_strength_changes_more(solver: str) -> None:
+    """The mean over 100 pictures of 16 values; in law it is 2 v sigma^2 / (alpha^2 v + sigma^2) where noise is drawn."""
+    pictures, options = SMOOTH.sample(100, seed=4).float(), {"solver": solver, "steps": 4}
     shares = [0.02, 0.1, 0.3, 0.6, 0.9]
-    far = [float((image_to_image(FLOW, POINTS, s, solver=solver, steps=6) - POINTS).square().mean()) for s in shares]
-    assert far == sorted(far) and far[0] < 1e-3 and far[-1] > 0.1
+    far = [float((image_to_image(SMALL, pictures, s, **options) - pictures).square().mean()) for s in shares]
+    assert far == sorted(far) and far[0] < 3e-3 and far[-1] > 0.1
 
 
 def test_a_picture_is_changed_alike_whatever_its_batch() -> None:

@@ -8,6 +8,34 @@ __all__ = ["BREAKAGES"]
 
 BREAKAGES = (
     Breakage(
+        "edit: held pixels are what the model made of them",
+        "cli/edit.py",
+        "(work.masks[i] == 0.0)[..., None], own, new",
+        "(work.masks[i] == 2.0)[..., None], own, new",
+        ("edit_command",),
+    ),
+    Breakage(
+        "edit: a picture is turned and its EXIF still says so",
+        "cli/canvas.py",
+        "upright = ImageOps.exif_transpose(image)",
+        "upright = image.copy()",
+        ("edit_command",),
+    ),
+    Breakage(
+        "edit: strength is a share of the schedule's own time",
+        "cli/edit.py",
+        "share = strength * noisiest.sigma / (noisiest.alpha + noisiest.sigma)",
+        "share = strength",
+        ("edit_command",),
+    ),
+    Breakage(
+        "edit: the other end of a way is the picture itself",
+        "cli/edit.py",
+        "for ends in (pictures, target)]",
+        "for ends in (pictures, pictures)]",
+        ("edit_command",),
+    ),
+    Breakage(
         "at full strength a picture's last trace stays",
         "editing/midway.py",
         "return not isinstance(strength, bool) and strength == 1.0",
