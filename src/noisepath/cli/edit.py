@@ -262,7 +262,7 @@ def _drawn(work: _Work, make: Callable[[Tensor, Tensor, dict[str, Any]], Tensor]
     }  # fmt: skip
     there = which.to(pictures.device)
     made = make(pictures[there], there, told)
-    return [list(part) for part in made.split(each)]
+    return [list(part) for part in torch.split(made, each)]
 
 
 def _led_out(work: _Work, pictures: Tensor) -> Tensor:
