@@ -9,7 +9,8 @@ distance decides where several do).  Chosen members and the curve are then drawn
 
 All pictures of a seed begin with the same noise and classes; the sampler is noisepath's default (CFG++: DDIM), with the same
 number of steps.  Reader and features are the run's own classifier's (that of RUN/evaluation, or one trained here); the
-reference is the held-out pictures, or all where there are none.  The weaker model of autoguidance is an earlier snapshot of the same run.
+reference is the held-out pictures, or all where there are none.  The weaker model of autoguidance is an earlier snapshot of the
+same run.
 Differences from the curve's points are bootstrap's, both sets redrawn together, picture by picture (``paired``): a point is
 beaten on an axis where the 95 % interval of the difference does not reach 0.  An accuracy of 100 % can't be beaten, so what
 counts is told apart: points beaten on both axes, and points that are nearer, or read better.
@@ -61,9 +62,9 @@ class Way:
     solver: str = DEFAULTS.solver
 
 
-def ways(weaker: dict[str, Denoise]) -> list[Way]:
+def ways(weaker: dict[str, Denoise], scales: Sequence[float] = SCALES) -> list[Way]:
     """The curve, and what is tried beside it; ``weaker`` are earlier models by name."""
-    made = [Way(CURVE, f"{s:g}", lambda d, s=s: classifier_free(d, s), 1 if s == 1 else 2) for s in SCALES]
+    made = [Way(CURVE, f"{s:g}", lambda d, s=s: classifier_free(d, s), 1 if s == 1 else 2) for s in scales]
     for low, high in ((0.2, 1.0), (0.3, 2.0), (0.5, 4.0)):
         for s in (2.0, 3.0):
             made.append(Way("interval", f"{s:g} at {low:g} to {high:g}",
@@ -189,15 +190,23 @@ def chosen(family: Sequence[Point], curve: Sequence[Point]) -> Point:
     return max(family, key=lambda one: (beaten(one), -one.distance))
 
 
-def verdict(one: Point, curve: Sequence[Point]) -> dict[str, Any]:
-    """How a way stands to the whole curve."""
+BOTH, ONE = "beaten on both axes", "beaten on one, not told apart on the other"
+TRADED, NOT = "better on one, worse on the other", "not beaten"
+
+
+def of_families(tried: Sequence[Point]) -> list[Point]:
+    """The chosen member of each family but the curve."""
+    curve = [one for one in tried if one.way.family == CURVE]
+    families = dict.fromkeys(one.way.family for one in tried if one.way.family != CURVE)
+    return [chosen([one for one in tried if one.way.family == family], curve) for family in families]
+
+
+def verdict(one: Point, curve: Sequence[Point]) -> dict[str, list[str]]:
+    """Which of the curve's scales a way beats."""
     stands = {other.way.name: against(one, other) for other in curve}
-    return {
-        "beaten on both": [name for name, s in stands.items() if s.accuracy > 0 and s.distance > 0],
-        "nearer, read as well": [name for name, s in stands.items() if s.accuracy == 0 and s.distance > 0],
-        "nearer, read worse": [name for name, s in stands.items() if s.accuracy < 0 and s.distance > 0],
-        "not nearer": [name for name, s in stands.items() if s.distance <= 0],
-    }
+    kinds = {BOTH: [(1, 1)], ONE: [(1, 0), (0, 1)], TRADED: [(1, -1), (-1, 1)]}
+    told = {kind: [name for name, s in stands.items() if (s.accuracy, s.distance) in pairs] for kind, pairs in kinds.items()}
+    return told | {NOT: [name for name in stands if not any(name in names for names in told.values())]}
 
 
 def line(one: Point) -> str:
@@ -252,7 +261,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--calls", type=int, default=8)
     parser.add_argument("--choose-on", type=int, default=0)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--scales", type=float, nargs="+", default=list(SCALES), help="the curve")
     parser.add_argument("--families", nargs="*", help="of these alone, beside the curve")
+    parser.add_argument("--members", nargs="*", metavar="FAMILY: NAME", help="judge these, which were chosen before")
     parser.add_argument("--batch-size", type=int, default=250)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, help="the plot; RUN/guidance_sweep.png if not given, with a .json beside it")
@@ -287,13 +298,17 @@ def main() -> None:
         labels = in_proportion(real.train.labels, real.train.classes, n)
         return Asked(denoiser, (n, *real.train.shape), labels, args.calls, args.batch_size, reader, reference)
 
-    every = [way for way in ways(weaker) if not args.families or way.family in (CURVE, *args.families)]
+    every = ways(weaker, args.scales)
+    first = [way for way in every if way.family == CURVE]
+    tried: list[Point] = []
     with torch.no_grad():
-        tried = measured(asked(args.choose_n or args.n // 2), every, [args.choose_on])
-        first = [one for one in tried if one.way.family == CURVE]
-        families = dict.fromkeys(way.family for way in every if way.family != CURVE)
-        best = [chosen([one for one in tried if one.way.family == family], first) for family in families]
-        found = measured(asked(args.n), [*(one.way for one in first), *(one.way for one in best)], args.seeds)
+        if args.members:
+            best = [way for way in every if f"{way.family}: {way.name}" in args.members]
+        else:
+            rest = [way for way in every if way.family != CURVE and (not args.families or way.family in args.families)]
+            tried = measured(asked(args.choose_n or args.n // 2), [*first, *rest], [args.choose_on])
+            best = [one.way for one in of_families(tried)]
+        found = measured(asked(args.n), [*first, *best], args.seeds)
     curve, others = found[: len(first)], found[len(first) :]
     out = args.out or args.run / "guidance_sweep.png"
     title = (
@@ -311,11 +326,11 @@ def main() -> None:
     print(f"\n{title}; drawn in {out}")
     for name, stands in verdicts.items():
         print(f"{name}: " + "; ".join(f"{what}: {', '.join(names) or 'none'}" for what, names in stands.items()))
-    whole = [name for name, stands in verdicts.items() if len(stands["beaten on both"]) == len(curve)]
-    name, stands = max(verdicts.items(), key=lambda item: len(item[1]["beaten on both"]))
+    whole = [name for name, stands in verdicts.items() if len(stands[BOTH]) == len(curve)]
+    name, stands = max(verdicts.items(), key=lambda item: (len(item[1][BOTH]), len(item[1][ONE])))
     print(f"beyond the whole curve on both axes: {', '.join(whole) or 'none'}; most points of it: {name}, "
-          f"{len(stands['beaten on both'])} of {len(curve)} on both axes, {len(stands['nearer, read as well'])} nearer and "
-          f"read as well; target one beyond all  {'ok' if whole else 'MISSED'}")  # fmt: skip
+          f"{len(stands[BOTH])} of {len(curve)} on both axes, {len(stands[ONE])} on one and not told apart on the other; "
+          f"target one beyond all  {'ok' if whole else 'MISSED'}")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,7 +46,7 @@ def guidance_figure(points: Sequence[Guided], pictures: Sequence[Guided], path: 
                 ax.set_title(f"scale {scale:g}\n{ax.get_title()}", fontsize=8)
             if shown:
                 _beside(axes[row, parts * column + 1], shown.get((name, scale)))
-        axes[row, 0].set_ylabel(f"{name}\n{METHODS[name].about}", fontsize=6.5)
+        axes[row, 0].set_ylabel("\n".join([name, *textwrap.wrap(METHODS[name].about, 26)]), fontsize=6.5)
     return plots._save_figure(figure, path)
 
 
