@@ -244,6 +244,8 @@ def draw(curve: list[Point], others: list[Point], tried: list[Point], title: str
             ax.annotate(one.way.name, (100 * (1 - a), d), xytext=(4, 4), textcoords="offset points", fontsize=7)
     ax.set_xlabel("not read as asked (%): more exact to the left")
     ax.set_ylabel("Frechet distance: nearer to real pictures below")
+    least = min(percentiles(one.accuracies).low for one in [*curve, *others])
+    ax.set_xlim(-4 * (1 - least), 110 * (1 - least) + 0.1)  # what was tried and is far out does not press the rest together
     ax.set_yscale("log")
     ax.set_title(title, fontsize=9)
     ax.grid(alpha=0.3, which="both")
