@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from noisepath.cli.labels import labels_for
 from noisepath.conditions import Condition
@@ -34,7 +34,7 @@ def run(command: Guidance, device: str) -> None:
     labels = labels_for(denoiser, command.classes, command.n)
     weaker, which = load_earlier(command.run, denoiser.info["steps"], device)
     told = Told(command.interval, command.rescale, weaker)
-    how = {"solver": command.solver, "steps": command.steps, "spacing": command.spacing, "seed": command.seed}
+    how: dict[str, Any] = {"solver": command.solver, "steps": command.steps, "spacing": command.spacing, "seed": command.seed}
     points = guide_mixture(methods, command.scales, told, **how)
     pictures = guide_model(
         denoiser,
