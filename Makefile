@@ -5,7 +5,7 @@ WORKERS ?= 2
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo runs test lint types docs peers test-peers mutants check-mutants clean
+.PHONY: help demo runs test lint types docs peers test-peers test-matrix mutants check-mutants clean
 
 help:
 	@echo "make demo        train on scikit-learn's digits, sample, evaluate, write pictures (about 5 minutes)"
@@ -13,6 +13,7 @@ help:
 	@echo "make test        the tests, with coverage"
 	@echo "make lint types  ruff, mypy --strict"
 	@echo "make test-peers  the tests that compare with k-diffusion (make peers installs it)"
+	@echo "make test-matrix every guidance and every kind of editing with every solver"
 	@echo "make docs        write the catalogue of solvers into docs/solvers.md"
 	@echo "make mutants     break the source in one place at a time: a test must turn red each time"
 	@echo "make check-mutants  the same for solvers: check_solver must find a broken law each time"
@@ -41,6 +42,9 @@ peers: $(VENV)/.peers
 
 test-peers: $(VENV)/.peers
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m peers $(ARGS)
+
+test-matrix: $(VENV)/.developing
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m matrix -n $(WORKERS) $(ARGS)
 
 mutants: $(VENV)/.developing
 	$(BIN)/python tools/mutants.py $(ARGS)

@@ -41,7 +41,7 @@ from torch import Tensor  # noqa: E402
 from noisepath import Condition, Level, classifier_free, load, sample  # noqa: E402
 from noisepath.data import holdout_size, open_data, split  # noqa: E402
 from noisepath.denoiser import Denoise  # noqa: E402
-from noisepath.evaluation.classifier import SMALLEST, Recipe, load_classifier, train_classifier  # noqa: E402
+from noisepath.evaluation.classifier import SMALLEST, Classifier, Recipe, load_classifier, train_classifier  # noqa: E402
 from noisepath.evaluation.distances import frechet_distance, frechet_draws, percentiles  # noqa: E402
 from noisepath.evaluation.features import classifier_space, pixel_space  # noqa: E402
 from noisepath.evaluation.judging import in_proportion  # noqa: E402
@@ -176,19 +176,24 @@ def level_of(scheduler: Any, i: int, t: Tensor) -> Level:
 
 def real_and_spaces(args: argparse.Namespace) -> tuple[Real, list[Space]]:
     """The pictures that the run's samples are held against, and what distances are taken in."""
+    real, reader = real_and_reader(args)
+    spaces = [pixel_space(real.reference)]
+    return real, spaces if reader is None else [*spaces, classifier_space(reader)]
+
+
+def real_and_reader(args: argparse.Namespace) -> tuple[Real, Classifier | None]:
+    """The pictures that the run's samples are held against, and the run's classifier, or one that is trained now."""
     config = read_run(args.run)
     data = open_data(config.data if args.data is None else replace(config.data, data=args.data))
     train, held_out = split(data, holdout_size(config.data, len(data)), config.train.seed)
     real = gather(train, held_out, args.n, args.seed)
-    spaces = [pixel_space(real.reference)]
-    if args.features == "auto" and train.classes > 1 and train.labels is not None and min(train.shape[1:]) >= SMALLEST:
-        try:
-            reader = load_classifier(args.run / "evaluation" / "classifier", args.device)
-        except FileNotFoundError:
-            print("the run has no classifier of its own yet: one is trained", file=sys.stderr)
-            reader = train_classifier(train, held_out, Recipe(flip=config.data.flip), device=args.device, progress=False)
-        spaces.append(classifier_space(reader))
-    return real, spaces
+    if args.features != "auto" or train.classes < 2 or train.labels is None or min(train.shape[1:]) < SMALLEST:
+        return real, None
+    try:
+        return real, load_classifier(args.run / "evaluation" / "classifier", args.device)
+    except FileNotFoundError:
+        print("the run has no classifier of its own yet: one is trained", file=sys.stderr)
+    return real, train_classifier(train, held_out, Recipe(flip=config.data.flip), device=args.device, progress=False)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ SHELL = [line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for
 SHORTER = {
     "minutes=3": "steps=2, channels=(8, 8)",
     "--minutes 60": "--steps 2 --channels 8 8 --blocks 1",
+    "guidance runs/photos --scales 1 2 4": "guidance runs/photos --scales 1 2 --steps 2 --n 2 --methods apg autoguidance",
     "tune runs/photos --steps 8": "tune runs/photos --steps 2 --starts 4 --begin-from 1",
 }
 

@@ -115,4 +115,32 @@ BREAKAGES = (
         "inner=self.inner",
         ("guidance_runs",),
     ),
+    Breakage(
+        "points are read as asked where they are of the other class",
+        "guiding.py",
+        "_of_class(made, label) >= _of_class(made, label + 1)",
+        "_of_class(made, label) <= _of_class(made, label + 1)",
+        ("guiding",),
+    ),
+    Breakage(
+        "the weaker model is the newest snapshot",
+        "training/earlier.py",
+        "abs(math.log(step / (share * steps)))",
+        "-step",
+        ("guiding",),
+    ),
+    Breakage(
+        "a model without condition dropout is guided all the same",
+        "guiding.py",
+        'training.get("drop_condition") == 0',
+        'training.get("drop_condition") == -1',
+        ("guiding",),
+    ),
+    Breakage(
+        "the interval of the command line is not passed on",
+        "cli/guided.py",
+        'extra["interval"] = command.guidance_interval',
+        "pass",
+        ("guiding",),
+    ),
 )

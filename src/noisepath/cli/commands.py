@@ -9,13 +9,26 @@ import torch
 
 import noisepath
 from noisepath import plots
-from noisepath.cli import compare, data, demo, edit, evaluate, solvers, train, tune
+from noisepath.cli import compare, data, demo, edit, evaluate, guidance, solvers, train, tune
+from noisepath.cli.guided import guided, how_guided
 from noisepath.cli.labels import labels_for
-from noisepath.cli.options import Command, Compare, Data, Demo, Edit, Evaluate, Sample, Schedule, Solvers, Train, Tune
+from noisepath.cli.options import (
+    Command,
+    Compare,
+    Data,
+    Demo,
+    Edit,
+    Evaluate,
+    Guidance,
+    Sample,
+    Schedule,
+    Solvers,
+    Train,
+    Tune,
+)
 from noisepath.conditions import Condition
 from noisepath.data.decode import picture_size, read_picture
 from noisepath.errors import lookup
-from noisepath.guidance import classifier_free
 from noisepath.sampling import DEFAULTS, sample
 from noisepath.training.checkpoint import load
 from noisepath.tuned import Tuned, load_tuned, tuned_of_run
@@ -43,6 +56,8 @@ def run(command: Command) -> None:
             edit.run(command, command.device or fastest_device())
         case Compare():
             compare.run(command, command.device or fastest_device())
+        case Guidance():
+            guidance.run(command, command.device or fastest_device())
         case Schedule():
             _schedule(command)
         case Solvers():
@@ -73,7 +88,7 @@ def _sample(command: Sample) -> None:
     labels = labels_for(denoiser, command.classes, command.n)
     solver, spacing = _solver_for(command)
     pictures = sample(
-        classifier_free(denoiser, command.guidance),
+        guided(denoiser, command),
         (command.n, *denoiser.info["shape"]),
         seed=command.seed,
         condition=None if labels is None else Condition(label=labels.to(device)),
@@ -108,7 +123,7 @@ def _solver_for(command: Sample) -> tuple[str | Tuned, str | None]:
 def _about(command: Sample, denoiser: Denoiser, labels: Tensor | None, how: dict[str, object]) -> list[dict[str, object]]:
     """For each picture, what is written into its file: how to make it again."""
     told = ("run", "seed", "steps", "calls", "guidance", "precision")
-    shared: dict[str, object] = {"software": f"noisepath {noisepath.__version__}", **how}
+    shared: dict[str, object] = {"software": f"noisepath {noisepath.__version__}", **how, **how_guided(command)}
     shared |= {name: value for name in told if (value := getattr(command, name)) is not None}
     if labels is None:
         return [{**shared, "index": i} for i in range(command.n)]

@@ -26,8 +26,8 @@ from noisepath.training.config import TrainConfig
 from noisepath.training.record import read_toml
 
 __all__ = [
-    "COMMANDS", "Command", "Compare", "Data", "Demo", "Doctor", "Edit", "Evaluate", "Sample", "Schedule", "Train", "Tune",
-    "parse",
+    "COMMANDS", "Command", "Compare", "Data", "Demo", "Doctor", "Edit", "Evaluate", "Guidance", "Sample", "Schedule",
+    "Solvers", "Train", "Tune", "parse",
 ]  # fmt: skip
 
 
@@ -108,7 +108,14 @@ class Sample:
     classes: tuple[str, ...] = ()
     """Names of the classes to draw, in turn; all classes in turn if not given."""
     guidance: float = 1.0
-    """Classifier-free guidance scale: 1 is none, more keeps closer to the class."""
+    """Guidance scale: 1 is none, more keeps closer to the class (of cfg_plus_plus 0 to 1, which is not none)."""
+    method: str = "classifier_free"
+    """How the scale is used: classifier_free, cfg_plus_plus, cfg_zero_star, apg, or autoguidance, which leads away from an
+    earlier snapshot of the run and needs no classes (noisepath guidance shows what each does)."""
+    guidance_interval: Annotated[tuple[float, float] | None, arg(metavar="LOW HIGH")] = None
+    """Guide at low < sigma / alpha <= high alone; everywhere if not given."""
+    rescale: float = 0.0
+    """How far a picture's contrast is brought back to that without guidance, 0 to 1; of classifier_free alone."""
     solver: str | None = None
     """Solver by name (noisepath solvers lists them); if neither it nor spacing is given, the sampler that was tuned to this run
     for so many steps (noisepath tune), and where there is none, adams_moulton."""
@@ -230,6 +237,41 @@ class Compare:
 
 
 @dataclass(frozen=True)
+class Guidance:
+    """See what each guidance does, to two classes whose truth is known and to a run's pictures: a table, a figure and JSON."""
+
+    run: Annotated[Positional[Path], arg(metavar="RUN")]
+    """The run's folder, as train made it."""
+    methods: tuple[str, ...] = ()
+    """Of classifier_free, interval, rescale, cfg_plus_plus, cfg_zero_star, apg, autoguidance, dynamic_threshold; all that the
+    model allows if not given."""
+    scales: tuple[float, ...] = (1.0, 2.0, 4.0)
+    """Guidance scales, a column for each: 1 is none."""
+    interval: Annotated[tuple[float, float], arg(metavar="LOW HIGH")] = (0.2, 2.0)
+    """sigma / alpha between which the method interval guides."""
+    rescale: float = 0.7
+    """How far the method rescale brings the contrast back, 0 to 1."""
+    n: int = 8
+    """How many pictures of each method and scale; the first 8 are drawn."""
+    classes: tuple[str, ...] = ()
+    """Names of the classes to draw, in turn; all classes in turn if not given."""
+    solver: str = DEFAULTS.solver
+    """Solver by name (noisepath solvers lists them)."""
+    steps: int = DEFAULTS.steps
+    """How many steps the solver makes."""
+    spacing: str = DEFAULTS.spacing
+    """Which noise levels the runs visit, by name (noisepath.SPACINGS)."""
+    seed: int = 0
+    """Picture i is a function of (seed, i) alone."""
+    out: Path = Path("guidance.png")
+    """The figure to write; beside it the figures of the table, with the ending .json."""
+    device: str | None = None
+    """cpu, cuda, mps ...; the fastest there is if not given."""
+    progress: bool = True
+    """Show live bars."""
+
+
+@dataclass(frozen=True)
 class Evaluate:
     """Judge a run's model by pictures that were held out of its training: figures with intervals, and pictures."""
 
@@ -340,13 +382,14 @@ class Data:
     """Show a live bar."""
 
 
-Command = Demo | Train | Sample | Edit | Compare | Evaluate | Tune | Schedule | Solvers | Data | Doctor
+Command = Demo | Train | Sample | Edit | Compare | Guidance | Evaluate | Tune | Schedule | Solvers | Data | Doctor
 COMMANDS: dict[str, type[Command]] = {
     "demo": Demo,
     "train": Train,
     "sample": Sample,
     "edit": Edit,
     "compare": Compare,
+    "guidance": Guidance,
     "evaluate": Evaluate,
     "tune": Tune,
     "schedule": Schedule,
@@ -361,6 +404,7 @@ _Parsed = (
     | Annotated[Sample, subcommand("sample")]
     | Annotated[Edit, subcommand("edit")]
     | Annotated[Compare, subcommand("compare")]
+    | Annotated[Guidance, subcommand("guidance")]
     | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[Tune, subcommand("tune")]
     | Annotated[Schedule, subcommand("schedule")]

@@ -12,6 +12,7 @@ loop         the steps, log, checkpoints, pictures on the way
 signals, lock    ending politely; one process at a time in a folder
 run          train(), resume()
 checkpoint   what is kept on disk; load()
+earlier      an earlier state of a run, which autoguidance leads away from
 """
 
 from __future__ import annotations
