@@ -98,10 +98,15 @@ def deadly(place: int, after: bool, count: list[str], first_step: str) -> Iterat
         Path.write_bytes, Path.write_text = real["write_bytes"], real["write_text"]  # type: ignore[method-assign]
 
 
-def writes(scene: Scene, places: list[int] | None = None) -> Iterator[tuple[str, str | None]]:
-    """Each point of the third save and what follows it (the oldest checkpoint goes): its name, and what was wrong."""
+def writes(
+    scene: Scene, places: list[int] | None = None, sides: tuple[bool, ...] = (False, True)
+) -> Iterator[tuple[str, str | None]]:
+    """Each point of the third save and what follows it (the oldest checkpoint goes): its name, and what was wrong.
+
+    ``sides``: whether the kill comes after the point (True) or before it.
+    """
     for place in places if places is not None else range(60):
-        for after in (False, True):
+        for after in sides:
             out, reached = scene.fresh(), list[str]()
 
             def child(place: int = place, after: bool = after, out: Path = out, reached: list[str] = reached) -> object:

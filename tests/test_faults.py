@@ -30,9 +30,9 @@ def test_a_run_killed_at_random_moments_ends_as_the_undisturbed_one(scene: Any, 
 
 
 def test_a_kill_inside_a_save_loses_nothing(scene: Any) -> None:
-    """Some of the points of a save: the middle of a file, the manifest, the rename."""
-    results = list(writes(scene, [2, 13]))
-    assert len(results) == 4
+    """Before an early point of a save, and after a late one; ``benchmarks/faults.py`` goes through all, on both sides."""
+    results = [*writes(scene, [2], (False,)), *writes(scene, [13], (True,))]
+    assert len(results) == 2
     assert [found for found in results if found[1]] == []
 
 
