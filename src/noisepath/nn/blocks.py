@@ -13,7 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["Attention", "Downsample", "Enter", "Leave", "Modulated", "ResidualBlock", "Upsample", "group_norm", "zero"]
+from noisepath.nn.attend import Attend, heads_for
+
+__all__ = [
+    "Attention", "CrossAttention", "Downsample", "Enter", "Leave", "Modulated", "ResidualBlock", "Upsample", "group_norm",
+    "zero",
+]  # fmt: skip
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -115,7 +120,7 @@ class Attention(nn.Module):
 
     def __init__(self, channels: int, head_channels: int, groups: int) -> None:
         super().__init__()
-        self.heads = next(n for n in range(max(1, channels // head_channels), 0, -1) if channels % n == 0)
+        self.heads = heads_for(channels, head_channels)
         self.norm = group_norm(channels, groups)
         self.qkv = nn.Linear(channels, 3 * channels)
         self.project = zero(nn.Linear(channels, channels))
@@ -127,6 +132,22 @@ class Attention(nn.Module):
         q, k, v = self.qkv(places).view(b, h * w, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
         mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, h * w, c)
         out: Tensor = x + self.project(mixed).mT.reshape(b, c, h, w)
+        return out
+
+
+class CrossAttention(nn.Module):
+    """``x + attention(x to what is told)``: each of the H * W places looks at the places of a text."""
+
+    def __init__(self, channels: int, told: int, head_channels: int, groups: int) -> None:
+        super().__init__()
+        self.norm = group_norm(channels, groups)
+        self.attend = Attend(channels, heads_for(channels, head_channels), told)
+        zero(self.attend.project)
+
+    def forward(self, x: Tensor, places: Tensor, mask: Tensor) -> Tensor:
+        """x: (B, C, H, W), places: (B, M, told), mask: (B, M) -> same shape as x."""
+        mixed = self.attend(self.norm(x).flatten(2).mT, places, mask)
+        out: Tensor = x + mixed.mT.reshape(x.shape)
         return out
 
 

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
 from noisepath.errors import lookup
+from noisepath.nn.parts import Part, parts_from
 
 __all__ = ["SIZES", "UNetConfig"]
 
@@ -36,6 +37,8 @@ class UNetConfig:
     """Width of the vector that carries time and class to the blocks."""
     classes: int = 0
     """Number of classes; label ``classes`` itself is "no class".  0: unconditional."""
+    conditions: tuple[Part, ...] = ()
+    """What else the network is told of a picture, beside its class (:mod:`noisepath.nn.parts`)."""
     dropout: float = 0.0
     """Dropout inside the residual blocks."""
     fold: int = 1
@@ -58,6 +61,9 @@ class UNetConfig:
                 f"UNetConfig: attention names levels 0 to {len(self.channels) - 1} of {len(self.channels)} "
                 f"(one per entry of channels), but is {self.attention!r}"
             )
+        object.__setattr__(self, "conditions", parts_from(self.conditions))
+        if self.classes and any(part.name == "label" for part in self.conditions):
+            raise ValueError("UNetConfig: with classes, the condition 'label' is theirs: another needs another name")
         if not _is_int(self.classes) or self.classes < 0:
             raise ValueError(f"UNetConfig: classes must be a whole number >= 0, but is {self.classes!r}")
         if self.spectrum is not None and (len(self.spectrum) != 2 or not all(_is_int(n) and n >= 1 for n in self.spectrum)):

@@ -2,12 +2,13 @@
 
 Down: at each level some residual blocks (with attention at the levels chosen), whose outputs are kept; then half the
 size.  Middle: block, attention, block.  Up: the same levels in reverse, each block given the output kept by its
-counterpart.  Time and class reach every block as one vector e, by scale and shift.
+counterpart.  Time, class and what else is told reach every block as one vector e, by scale and
+shift; a text also by cross-attention, wherever there is attention, and a picture as more channels of the one that enters.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
 import torch
@@ -15,23 +16,27 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from noisepath.embedding import get_timestep_embedding
-from noisepath.nn.blocks import Attention, Downsample, Enter, Leave, ResidualBlock, Upsample
+from noisepath.nn.blocks import Attention, CrossAttention, Downsample, Enter, Leave, ResidualBlock, Upsample
 from noisepath.nn.config import UNetConfig
 from noisepath.nn.linear import LinearPart
+from noisepath.nn.told import Heard, Told, check_names
 
 __all__ = ["UNet"]
 
 
 class _Stage(nn.Module):
-    """A residual block, and attention after it where the level has it."""
+    """A residual block, and attention after it where the level has it: to the picture itself, then to what is told."""
 
-    def __init__(self, inputs: int, outputs: int, config: UNetConfig, attention: bool) -> None:
+    def __init__(self, inputs: int, outputs: int, config: UNetConfig, attention: bool, told: int | None) -> None:
         super().__init__()
         self.block = ResidualBlock(inputs, outputs, config.embedding, config.groups, config.dropout)
         self.attention = Attention(outputs, config.head_channels, config.groups) if attention else nn.Identity()
+        self.cross = CrossAttention(outputs, told, config.head_channels, config.groups) if attention and told else None
 
-    def forward(self, x: Tensor, e: Tensor) -> Tensor:
+    def forward(self, x: Tensor, e: Tensor, heard: Heard) -> Tensor:
         out: Tensor = self.attention(self.block(x, e))
+        if self.cross is not None and heard.places is not None:
+            out = self.cross(out, heard.places, heard.mask)
         return out
 
 
@@ -52,43 +57,45 @@ class UNet(nn.Module):
         )
         self.embed_label = nn.Embedding(config.classes + 1, config.embedding) if config.classes else None
         self.linear = LinearPart(config.in_channels, *config.spectrum) if config.spectrum else None
-        seen = config.in_channels * (2 if config.spectrum else 1)
+        self.told = Told(config.conditions, config.embedding, config.embedding) if config.conditions else None
+        places = config.embedding if self.told is not None and self.told.has_places else None
+        seen = config.in_channels * (2 if config.spectrum else 1) + (self.told.channels if self.told is not None else 0)
         self.enter = Enter(seen, widths[0], config.fold)
         self.down = nn.ModuleList(
-            nn.ModuleList(_Stage(width, width, config, has[level]) for _ in range(blocks)) for level, width in enumerate(widths)
+            nn.ModuleList(_Stage(width, width, config, has[level], places) for _ in range(blocks))
+            for level, width in enumerate(widths)
         )
         self.shrink = nn.ModuleList(Downsample(a, b) for a, b in pairwise(widths))
-        self.middle = nn.ModuleList(
-            [_Stage(widths[-1], widths[-1], config, True), _Stage(widths[-1], widths[-1], config, False)]
-        )
+        self.middle = nn.ModuleList(_Stage(widths[-1], widths[-1], config, own, places) for own in (True, False))
         self.up = nn.ModuleList(
-            nn.ModuleList(_Stage(2 * width, width, config, has[level]) for _ in range(blocks))
+            nn.ModuleList(_Stage(2 * width, width, config, has[level], places) for _ in range(blocks))
             for level, width in enumerate(widths)
         )
         self.grow = nn.ModuleList(Upsample(b, a) for a, b in pairwise(widths))
         self.leave = Leave(widths[0], config.out_channels, config.embedding, config.groups, config.fold, seen)
 
-    def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None, **said: Tensor) -> Tensor:
         """The prediction for noisy pictures.
 
         Args:
             x: (B, in_channels, H, W), any H and W >= 1.
             t: (B,) float, the time (times ``config.time_scale``, about 0 to 1000).
             label: (B,) int64 in 0 .. classes, where ``classes`` means "no class"; ``None``: no class for all.
+            said: by name what else is told (``config.conditions``); what is left out says nothing.
 
         Returns:
             (B, out_channels, H, W).
         """
-        e = self._embed(x, t, label)
+        e, heard = self._embed(x, t, label, said)
         if self.linear is None:
-            return self._features(x, e)
+            return self._features(_with(x, heard.channels), e, heard)
         first, noise, size = self.linear(x, t)
-        learned = self._features(torch.cat([x, noise.to(x.dtype)], dim=1), e)
+        learned = self._features(_with(torch.cat([x, noise.to(x.dtype)], dim=1), heard.channels), e, heard)
         out: Tensor = (first + size * learned).to(x.dtype)
         return out
 
-    def _features(self, x: Tensor, e: Tensor) -> Tensor:
-        """Down, middle and up: what is learned of the pictures x, told e."""
+    def _features(self, x: Tensor, e: Tensor, heard: Heard) -> Tensor:
+        """Down, middle and up: what is learned of the pictures x, told e and what else was heard."""
         height, width = x.shape[-2:]
         seen = _pad(x, self.config.fold * 2 ** len(self.shrink))
         x = _ordered(self.enter(seen))
@@ -96,19 +103,19 @@ class UNet(nn.Module):
         for level in range(len(self.down)):
             x = self.shrink[level - 1](x) if level else x
             for stage in _stages(self.down[level]):
-                x = stage(x, e)
+                x = stage(x, e, heard)
                 kept.append(x)
         for stage in self.middle:
-            x = stage(x, e)
+            x = stage(x, e, heard)
         for level in reversed(range(len(self.up))):
             for stage in _stages(self.up[level]):
-                x = stage(torch.cat([x, kept.pop()], dim=1), e)
+                x = stage(torch.cat([x, kept.pop()], dim=1), e, heard)
             x = self.grow[level - 1](x) if level else x
         out: Tensor = self.leave(x, seen, e)
         return _crop(out, height, width)
 
-    def _embed(self, x: Tensor, t: Tensor, label: Tensor | None) -> Tensor:
-        """Check the inputs and give e: (B, embedding)."""
+    def _embed(self, x: Tensor, t: Tensor, label: Tensor | None, said: Mapping[str, Tensor]) -> tuple[Tensor, Heard]:
+        """Check the inputs; e: (B, embedding), and what else was heard."""
         config = self.config
         if x.ndim != 4 or x.shape[1] != config.in_channels:
             raise ValueError(f"the U-Net takes x of shape (B, {config.in_channels}, H, W), but got {tuple(x.shape)}")
@@ -116,18 +123,31 @@ class UNet(nn.Module):
             raise ValueError(f"the U-Net takes one t per picture, shape ({len(x)},), but got {tuple(t.shape)}")
         features = get_timestep_embedding(t * config.time_scale, config.embedding)
         e: Tensor = self.embed_time(features.to(x.dtype))
-        if self.embed_label is None:
-            if label is not None:
+        if self.embed_label is not None:
+            e = e + self.embed_label(self._label(label, x))
+        elif label is not None:
+            if self.told is None:
                 raise ValueError("the U-Net has no classes (UNetConfig.classes is 0), but was given labels")
-            return F.silu(e)
+            said = {**said, "label": label}
+        if self.told is None:
+            check_names(said, (), "U-Net")
+            return F.silu(e), Heard(None, None, None, None)
+        heard: Heard = self.told(said, x)
+        return F.silu(e if heard.vector is None else e + heard.vector), heard
+
+    def _label(self, label: Tensor | None, x: Tensor) -> Tensor:
         if label is None:
-            label = torch.full((len(x),), config.classes, device=x.device)
+            return torch.full((len(x),), self.config.classes, device=x.device)
         if label.shape != x.shape[:1] or label.is_floating_point():
             raise ValueError(
                 f"the U-Net takes one whole-number label per picture, shape ({len(x)},), "
                 f"but got {label.dtype} of shape {tuple(label.shape)}"
             )
-        return F.silu(e + self.embed_label(label))
+        return label
+
+
+def _with(x: Tensor, channels: Tensor | None) -> Tensor:
+    return x if channels is None else torch.cat([x, channels], dim=1)
 
 
 def _stages(level: nn.Module) -> Iterator[nn.Module]:

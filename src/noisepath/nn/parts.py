@@ -1,0 +1,106 @@
+"""What a network is told beside the noise level: each part's numbers, in a frozen dataclass that needs no torch.
+
+Every part is one tensor of a :class:`~noisepath.conditions.Condition`, and each has a value that says nothing:
+
+    kind        tensor                          says nothing      how it reaches the network
+    class       (B,) int64, 0 .. size - 1       size              a learned vector, added to the time's
+    values      (B, size) float                 NaN               features of each number, added to the time's
+    text        (B, length) int64, 1 .. size    0                 an encoder that trains along: cross-attention and a vector
+    features    (B, length, size) float         NaN               encoded elsewhere: cross-attention and a vector
+    picture     (B, size, h, w) float           NaN               more channels of the picture that enters, with a mask
+
+NaN may stand for a part of a row: one value of several, the places after a text's end, pixels that are not known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Self
+
+from noisepath.errors import lookup
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["KINDS", "Part", "parts_from"]
+
+KINDS = {
+    "class": "one of some classes",
+    "values": "some numbers",
+    "text": "tokens, for an encoder that trains along",
+    "features": "vectors that say what a text means, from an encoder elsewhere",
+    "picture": "a picture, with pixels that may be unknown",
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """One thing that a network is told, by name."""
+
+    name: str
+    kind: str
+    """A name of :data:`KINDS`."""
+    size: int
+    """Classes, numbers, different tokens, width of a vector, or channels."""
+    length: int = 1
+    """Most tokens of a text."""
+    width: int = 128
+    """Width of the text encoder that trains along."""
+    layers: int = 2
+    """Its layers."""
+
+    def __post_init__(self) -> None:
+        lookup(KINDS, self.kind, "kind of condition")
+        if not self.name.isidentifier() or self.name in ("x", "t"):
+            raise ValueError(f"a condition's name is one word of letters, digits and _, not x or t, but is {self.name!r}")
+        for name in ("size", "length", "width", "layers"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"condition {self.name!r}: {name} must be a whole number >= 1, but is {value!r}")
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The inverse of ``dataclasses.asdict``."""
+        known = {field.name for field in fields(cls)}
+        if foreign := sorted(set(values) - known):
+            raise ValueError(f"unknown settings of a condition: {', '.join(foreign)} (there are: {', '.join(sorted(known))})")
+        return cls(**values)
+
+    def null(self, height: int = 1, width: int = 1) -> Tensor:
+        """One row that says nothing; of a picture, one of this height and width."""
+        import torch
+
+        match self.kind:
+            case "class":
+                return torch.tensor([self.size])
+            case "text":
+                return torch.zeros(1, self.length, dtype=torch.int64)
+            case "values":
+                shape: tuple[int, ...] = (1, self.size)
+            case "features":
+                shape = (1, self.length, self.size)
+            case _:
+                shape = (1, self.size, height, width)
+        return torch.full(shape, torch.nan)
+
+    def check(self, value: Tensor, batch: int) -> None:
+        """ValueError for a tensor that is not this part of a condition for ``batch`` pictures."""
+        whole, picture = self.kind in ("class", "text"), self.kind == "picture"
+        sizes = (self.size,) if picture else tuple(self.null().shape[1:])
+        fits = tuple(value.shape[: 1 + len(sizes)]) == (batch, *sizes) and value.ndim == (4 if picture else 1 + len(sizes))
+        if not fits or value.is_floating_point() == whole:
+            shape = ", ".join([str(n) for n in (batch, *sizes)] + ["h", "w"] * picture) + "," * (not sizes)
+            raise ValueError(
+                f"condition {self.name!r} takes {'whole numbers' if whole else 'floats'} of shape ({shape}), "
+                f"but got {value.dtype} of shape {tuple(value.shape)}"
+            )
+
+
+def parts_from(values: Any) -> tuple[Part, ...]:
+    """Parts, or their dictionaries from JSON; ValueError for two of one name."""
+    parts = tuple(value if isinstance(value, Part) else Part.from_dict(value) for value in values)
+    names = [part.name for part in parts]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ValueError(f"conditions need names of their own, but {', '.join(sorted(twice))} is there twice")
+    return parts

@@ -1,0 +1,169 @@
+"""What a network is told, brought into the forms that networks take in: a vector, places to look at, more channels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from noisepath.errors import unknown
+from noisepath.nn.attend import TextEncoder
+from noisepath.nn.parts import Part
+
+__all__ = ["Heard", "Told", "check_names"]
+
+OCTAVES = 5
+"""Sines and cosines of a value v: sin(2^j v), cos(2^j v) for j = -1 .. OCTAVES - 2."""
+
+
+class Heard(NamedTuple):
+    """What was said, for B pictures."""
+
+    vector: Tensor | None
+    """(B, E), to be added to the time's."""
+    places: Tensor | None
+    """(B, M, W), for cross-attention."""
+    mask: Tensor | None
+    """(B, M), true where a place says something."""
+    channels: Tensor | None
+    """(B, C, H, W), of the size of the picture that enters."""
+
+
+def check_names(said: Mapping[str, Tensor], parts: Sequence[Part], what: str = "network") -> None:
+    """ValueError for a name that no part has."""
+    known = [part.name for part in parts]
+    for name in said:
+        if name not in known:
+            if not known:
+                raise ValueError(f"this {what} takes no conditions, but was told {name!r}")
+            raise unknown(f"condition of this {what}", name, known)
+
+
+class Told(nn.Module):
+    """The parts of a condition, each by its kind (:mod:`noisepath.nn.parts`); what is not said is its null.
+
+    Args:
+        parts: what can be said.
+        embedding: width E of the vector.
+        width: W of the places; None: texts reach the network by the vector alone.
+    """
+
+    def __init__(self, parts: Sequence[Part], embedding: int, width: int | None) -> None:
+        super().__init__()
+        self.parts = tuple(parts)
+        self.embedding, self.width = embedding, width
+        self.by_name = nn.ModuleDict({part.name: _KINDS[part.kind](part, embedding, width) for part in self.parts})
+
+    @property
+    def channels(self) -> int:
+        """How many channels are added to the picture that enters."""
+        return sum(part.size + 1 for part in self.parts if part.kind == "picture")
+
+    @property
+    def has_places(self) -> bool:
+        """Whether there is anything to look at."""
+        return any(part.kind in ("text", "features") for part in self.parts)
+
+    def forward(self, said: Mapping[str, Tensor], x: Tensor) -> Heard:
+        """What was said of the pictures x (B, C, H, W)."""
+        check_names(said, self.parts)
+        vector: Tensor | None = None
+        places: list[Tensor] = []
+        masks: list[Tensor] = []
+        channels: list[Tensor] = []
+        for part in self.parts:
+            value = said.get(part.name)
+            if value is None:
+                value = part.null().to(x.device).expand(len(x), *part.null().shape[1:])
+            part.check(value, len(x))
+            heard: Heard = self.by_name[part.name](value, x)
+            if heard.vector is not None:
+                vector = heard.vector if vector is None else vector + heard.vector
+            if heard.places is not None and heard.mask is not None:
+                places.append(heard.places)
+                masks.append(heard.mask)
+            if heard.channels is not None:
+                channels.append(heard.channels)
+        if not places:
+            return Heard(vector, None, None, torch.cat(channels, 1) if channels else None)
+        return Heard(vector, torch.cat(places, 1), torch.cat(masks, 1), torch.cat(channels, 1) if channels else None)
+
+
+class _Class(nn.Module):
+    def __init__(self, part: Part, embedding: int, width: int | None) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(part.size + 1, embedding)
+
+    def forward(self, value: Tensor, x: Tensor) -> Heard:
+        return Heard(self.embed(value), None, None, None)
+
+
+class _Values(nn.Module):
+    """Each number with its sines and cosines; one that is not said is 0 throughout, and has a flag that says so."""
+
+    def __init__(self, part: Part, embedding: int, width: int | None) -> None:
+        super().__init__()
+        features = part.size * (2 + 2 * OCTAVES)
+        self.mix = nn.Sequential(nn.Linear(features, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
+
+    def forward(self, value: Tensor, x: Tensor) -> Heard:
+        known = ~value.isnan()
+        v = value.nan_to_num(0.0)
+        angles = v[..., None] * 2.0 ** torch.arange(-1, OCTAVES - 1, device=v.device, dtype=v.dtype)
+        features = torch.cat([v[..., None], angles.sin(), angles.cos()], -1) * known[..., None]
+        told = torch.cat([features, known[..., None].to(v.dtype)], -1).flatten(1).to(x.dtype)
+        return Heard(self.mix(told), None, None, None)
+
+
+class _Text(nn.Module):
+    def __init__(self, part: Part, embedding: int, width: int | None) -> None:
+        super().__init__()
+        self.encode = TextEncoder(part.size, part.length, part.width, part.layers)
+        self.pool = nn.Linear(part.width, embedding)
+        self.project = nn.Linear(part.width, width) if width else None
+
+    def forward(self, value: Tensor, x: Tensor) -> Heard:
+        features, mask = self.encode(value)
+        vector = self.pool(features[:, 0])
+        return Heard(vector, None, None, None) if self.project is None else Heard(vector, self.project(features), mask, None)
+
+
+class _Features(nn.Module):
+    """A learned place stands first: an empty text says something too, and attention has somewhere to look."""
+
+    def __init__(self, part: Part, embedding: int, width: int | None) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(part.size)
+        self.pool = nn.Linear(part.size, embedding)
+        self.project = nn.Linear(part.size, width) if width else None
+        self.first = nn.Parameter(0.02 * torch.randn(width)) if width else None
+
+    def forward(self, value: Tensor, x: Tensor) -> Heard:
+        known = ~value.isnan().any(-1)
+        features = self.norm(value.nan_to_num(0.0).to(x.dtype))
+        share = known.to(x.dtype) / known.sum(1, keepdim=True).clamp(min=1)
+        vector = self.pool((features * share[..., None]).sum(1))
+        if self.project is None or self.first is None:
+            return Heard(vector, None, None, None)
+        places = torch.cat([self.first.expand(len(value), 1, -1), self.project(features)], 1)
+        return Heard(vector, places, F.pad(known, (1, 0), value=True), None)
+
+
+class _Picture(nn.Module):
+    """Brought to the size of x, and a channel that is 1 where it is known; unknown pixels are 0."""
+
+    def __init__(self, part: Part, embedding: int, width: int | None) -> None:
+        super().__init__()
+
+    def forward(self, value: Tensor, x: Tensor) -> Heard:
+        known = ~value.isnan().any(1, keepdim=True)
+        both = torch.cat([value.nan_to_num(0.0) * known, known.to(value.dtype)], 1)
+        if both.shape[2:] != x.shape[2:]:
+            both = F.interpolate(both, x.shape[2:], mode="bilinear", align_corners=False)
+        return Heard(None, None, None, both.to(x.dtype))
+
+
+_KINDS = {"class": _Class, "values": _Values, "text": _Text, "features": _Features, "picture": _Picture}
