@@ -5,10 +5,11 @@ WORKERS ?= 2
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo runs test lint types docs peers test-peers test-matrix mutants check-mutants clean
+.PHONY: help demo demo-text runs test lint types docs peers test-peers test-matrix mutants check-mutants clean
 
 help:
 	@echo "make demo        train on scikit-learn's digits, sample, evaluate, write pictures (about 5 minutes)"
+	@echo "make demo-text   train on captioned shapes for 15 minutes, ask for 600 prompts, read what was drawn, write a board"
 	@echo "make runs        train the benchmark networks into runs/: digits, and with NOISEPATH_DATA set MNIST and CIFAR-10"
 	@echo "make test        the tests, with coverage"
 	@echo "make lint types  ruff, mypy --strict"
@@ -21,6 +22,10 @@ help:
 
 demo: $(VENV)/.installed
 	$(BIN)/noisepath demo $(ARGS)
+
+demo-text: $(VENV)/.installed
+	test -e runs/shapes/run.toml || $(BIN)/noisepath train --data shapes --out runs/shapes --minutes 15
+	$(BIN)/python benchmarks/shapes_text.py --run runs/shapes --board runs/shapes/board.png $(ARGS)
 
 # The networks that later comparisons are made on; a run that is there already is gone on with, or left as it is.
 runs: $(VENV)/.installed

@@ -282,6 +282,6 @@ def test_at_whole_times_of_a_table_a_network_in_bfloat16_knows_which_it_is() -> 
     network = UNet(UNetConfig(in_channels=1, out_channels=1, channels=(8,), blocks=1, attention=())).to(torch.bfloat16)
     x = torch.randn(1, 1, 4, 4, dtype=torch.bfloat16)
     with torch.no_grad():
-        e = [network._embed(x, torch.tensor([t]), None) for t in (997.0, 998.0, 999.0, 1000.0)]
+        e = [network._embed(x, torch.tensor([t]), None, {})[0] for t in (997.0, 998.0, 999.0, 1000.0)]
     assert all(vector.dtype == torch.bfloat16 for vector in e)
     assert all(not torch.equal(a, b) for a, b in itertools.pairwise(e))

@@ -16,7 +16,7 @@ import noisepath
 
 PACKAGE = Path(noisepath.__file__).parent
 HEAVY = ["torch", "numpy", "matplotlib", "sklearn", "scipy", "PIL", "tyro", "tqdm", "safetensors", "diffusers"]
-WINGS = {"nn", "data", "training", "evaluation", "plots", "guidance_figure", "page", "cli"}
+WINGS = {"asking", "nn", "data", "training", "evaluation", "plots", "guidance_figure", "page", "cli"}
 
 
 def _loaded_after(code: str) -> set[str]:

@@ -76,14 +76,19 @@ class Condition(Mapping[str, "Tensor"]):
                 raise ValueError(f"conditions to be joined need the same names, but got {names} and {list(other)}")
         return Condition({name: torch.cat([c[name] for c in conditions]) for name in names})
 
-    def drop(self, null: Condition, where: Tensor) -> Condition:
-        """The null's value in the rows where ``where`` (B,), boolean, is true; the rest unchanged."""
+    def drop(self, null: Condition, where: Tensor | Mapping[str, Tensor]) -> Condition:
+        """The null's value in the rows where ``where`` (B,), boolean, is true; the rest unchanged.
+
+        ``where`` may name some parts, each with rows of its own.
+        """
         if set(null) != set(self):
             raise ValueError(f"the null condition has {list(null)}, but the condition has {list(self)}")
-        blank = null.to(where.device).expand(self.batch)
-        return Condition(
-            {
-                name: torch.where(where.view(-1, *(1,) * (value.ndim - 1)), blank[name].to(value.dtype), value)
-                for name, value in self._parts.items()
-            }
-        )
+        rows = where if isinstance(where, Mapping) else dict.fromkeys(self._parts, where)
+        parts = dict(self._parts)
+        for name, hidden in rows.items():
+            value = parts[name]
+            blank = null[name].to(value).expand(len(value), *null[name].shape[1:])
+            if blank.shape[1:] != value.shape[1:]:  # a picture of any size: its null is one pixel
+                blank = blank.expand(value.shape)
+            parts[name] = torch.where(hidden.view(-1, *(1,) * (value.ndim - 1)), blank, value)
+        return Condition(parts)

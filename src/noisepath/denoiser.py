@@ -95,6 +95,7 @@ class Denoiser:
         data_scale: how wide the data are (:func:`noisepath.widths.data_scale`), which solvers and spacings asked for by name
             are told; None: not known.
         null: the condition of one picture that says nothing, for guidance (None: the network takes no condition).
+        vocabulary: what the model can be asked for in words (:class:`noisepath.asking.Vocabulary`), kept for the user.
         info: what else is known of the model, kept for the user (classes, shape, data range ...).
     """
 
@@ -107,6 +108,7 @@ class Denoiser:
         sigma_data: float = 0.5,
         data_scale: float | None = None,
         null: Condition | None = None,
+        vocabulary: Any = None,
         info: Mapping[str, Any] | None = None,
     ) -> None:
         if not callable(network):
@@ -122,6 +124,7 @@ class Denoiser:
         self.sigma_data = sigma_data
         self.data_scale = data_scale
         self.null = null
+        self.vocabulary = vocabulary
         self.info: dict[str, Any] = dict(info or {})
 
     @classmethod

@@ -11,7 +11,7 @@ import noisepath
 from noisepath import plots
 from noisepath.cli import compare, data, demo, edit, evaluate, guidance, solvers, train, tune
 from noisepath.cli.guided import guided, how_guided
-from noisepath.cli.labels import labels_for
+from noisepath.cli.labels import prompted
 from noisepath.cli.options import (
     Command,
     Compare,
@@ -26,7 +26,6 @@ from noisepath.cli.options import (
     Train,
     Tune,
 )
-from noisepath.conditions import Condition
 from noisepath.data.decode import picture_size, read_picture
 from noisepath.errors import lookup
 from noisepath.sampling import DEFAULTS, sample
@@ -36,7 +35,6 @@ from noisepath.tuned import Tuned, load_tuned, tuned_of_run
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from noisepath.denoiser import Denoiser
 
 __all__ = ["run"]
 
@@ -85,13 +83,16 @@ def _sample(command: Sample) -> None:
     denoiser = load(command.run, device)
     assert isinstance(denoiser.network, torch.nn.Module)
     denoiser.network.to(precision)
-    labels = labels_for(denoiser, command.classes, command.n)
+    condition, told = prompted(denoiser, command.prompt, command.say, command.classes, command.n, command.cut)
+    negative = None
+    if command.negative is not None:
+        negative, _ = prompted(denoiser, (command.negative,), (), (), 1, command.cut)
     solver, spacing = _solver_for(command)
     pictures = sample(
-        guided(denoiser, command),
+        guided(denoiser, command, negative),
         (command.n, *denoiser.info["shape"]),
         seed=command.seed,
-        condition=None if labels is None else Condition(label=labels.to(device)),
+        condition=condition,
         batch_size=command.batch_size,
         progress=command.progress,
         solver=solver,
@@ -102,9 +103,9 @@ def _sample(command: Sample) -> None:
     how: dict[str, object] = {"solver": solver, "spacing": spacing}
     if isinstance(solver, Tuned):
         how = {"solver": f"tuned for {solver.calls} calls" + (" + analytic start" if solver.start is not None else "")}
-    about = _about(command, denoiser, labels, how)
+    about = _about(command, told, how)
     plots.save_pictures(pictures, command.out, about)
-    shared = {name: value for name, value in about[0].items() if name not in ("index", "class")}
+    shared = {name: value for name, value in about[0].items() if name != "index" and name not in told[0]}
     grid = plots.save_grid(pictures, command.out / "grid.png", about=shared)
     with_what = f", by the sampler that was {how['solver']}" if isinstance(solver, Tuned) else ""
     print(f"{command.n} pictures are in {command.out}, all on one page in {grid}{with_what}")
@@ -120,15 +121,12 @@ def _solver_for(command: Sample) -> tuple[str | Tuned, str | None]:
     return command.solver or DEFAULTS.solver, command.spacing or DEFAULTS.spacing
 
 
-def _about(command: Sample, denoiser: Denoiser, labels: Tensor | None, how: dict[str, object]) -> list[dict[str, object]]:
+def _about(command: Sample, told: list[dict[str, object]], how: dict[str, object]) -> list[dict[str, object]]:
     """For each picture, what is written into its file: how to make it again."""
-    told = ("run", "seed", "steps", "calls", "guidance", "precision")
+    names = ("run", "seed", "steps", "calls", "guidance", "negative", "precision")
     shared: dict[str, object] = {"software": f"noisepath {noisepath.__version__}", **how, **how_guided(command)}
-    shared |= {name: value for name in told if (value := getattr(command, name)) is not None}
-    if labels is None:
-        return [{**shared, "index": i} for i in range(command.n)]
-    names = denoiser.info["class_names"]
-    return [{**shared, "index": i, "class": names[label]} for i, label in enumerate(labels.tolist())]
+    shared |= {name: value for name in names if (value := getattr(command, name)) is not None}
+    return [{**shared, "index": i, **asked} for i, asked in enumerate(told)]
 
 
 def _schedule(command: Schedule) -> None:

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from noisepath import plots
-from noisepath.cli.labels import labels_for
+from noisepath.cli.labels import labelled, labels_for
 from noisepath.comparing import TUNED, Comparison, compare
-from noisepath.conditions import Condition
 from noisepath.files import write_whole
 from noisepath.training.checkpoint import load
 from noisepath.tuned import Tuned, load_tuned, tuned_of_run
@@ -35,7 +34,7 @@ def run(command: Compare, device: str) -> None:
         steps=command.steps or None,
         spacings=command.spacing,
         guidance=command.guidance,
-        condition=None if labels is None else Condition(label=labels.to(device)),
+        condition=None if labels is None else labelled(denoiser, labels),
         n=command.n,
         seed=command.seed,
         tolerance=command.tolerance,

@@ -14,6 +14,7 @@ from noisepath.training.earlier import load_earlier
 
 if TYPE_CHECKING:
     from noisepath.cli.options import Sample
+    from noisepath.conditions import Condition
     from noisepath.denoiser import Denoise, Denoiser
 
 __all__ = ["METHODS", "guided", "how_guided"]
@@ -28,12 +29,16 @@ METHODS: dict[str, Callable[..., Denoise]] = {
 """Those that need nothing but a scale, and what a run has."""
 
 
-def guided(denoiser: Denoiser, command: Sample) -> Denoise:
-    """The run's model, guided as the command says.
+def guided(denoiser: Denoiser, command: Sample, negative: Condition | None = None) -> Denoise:
+    """The run's model, guided as the command says, away from what is ``negative``.
 
     ValueError for an unknown method, an option that the method does not have, and a model that it can't guide.
     """
     make, extra = lookup(METHODS, command.method, "guidance method"), _extra(command)
+    if negative is not None:
+        if command.method == "autoguidance" or command.guidance == 1.0:
+            raise ValueError("--negative is what guidance leads away from: say --guidance above 1, and not autoguidance")
+        extra["negative"] = negative
     if command.method == "autoguidance":
         if command.guidance == 1.0:
             return denoiser

@@ -1,8 +1,8 @@
-"""Classes that are asked for by name, as labels for a model."""
+"""What is asked for on the command line, as a model's condition."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from noisepath.denoiser import Denoiser
 
-__all__ = ["asked_for", "labels_for"]
+__all__ = ["asked_for", "labelled", "labels_for", "prompted"]
 
 
 def labels_for(denoiser: Denoiser, classes: tuple[str, ...], n: int) -> Tensor | None:
@@ -30,6 +30,43 @@ def labels_for(denoiser: Denoiser, classes: tuple[str, ...], n: int) -> Tensor |
             raise unknown("class", name, known)
     wanted = [known.index(name) for name in classes] or list(range(len(known)))
     return torch.tensor([wanted[i % len(wanted)] for i in range(n)])
+
+
+def labelled(denoiser: Denoiser, labels: Tensor) -> Condition:
+    """Pictures of these classes; nothing is said of what else the model can be asked for."""
+    vocabulary = denoiser.vocabulary
+    if vocabulary is None or not vocabulary.others:
+        return Condition(label=labels.to(device_of(denoiser)))
+    told: Condition | None = vocabulary.condition(len(labels), device=device_of(denoiser), label=labels.tolist())
+    assert told is not None
+    return told
+
+
+def prompted(
+    denoiser: Denoiser, prompts: tuple[str, ...], said: tuple[str, ...], classes: tuple[str, ...], n: int, cut: bool = False
+) -> tuple[Condition | None, list[dict[str, object]]]:
+    """The condition of n pictures (prompts and classes in turn, NAME=VALUE for all of them), and what was asked for in each.
+
+    ValueError for what the model can't be asked for.
+    """
+    vocabulary = denoiser.vocabulary
+    assert vocabulary is not None, "loaded models have one"
+    asked: dict[str, Any] = {}
+    for text in said:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise ValueError(f"--say takes NAME=VALUE, but was given {text!r}")
+        asked[name] = [value] * n
+    if prompts:
+        if "text" not in vocabulary:
+            raise ValueError("this model was trained without captions, so it takes no prompt")
+        asked["text"] = [prompts[i % len(prompts)] for i in range(n)]
+    labels = labels_for(denoiser, classes, n) if classes or not asked else None
+    if labels is not None:
+        asked["label"] = [denoiser.info["class_names"][label] for label in labels.tolist()]
+    told = vocabulary.condition(n, device=device_of(denoiser), cut=cut, **asked)
+    names = {"text": "prompt", "label": "class"}
+    return told, [{names.get(name, name): values[i] for name, values in asked.items()} for i in range(n)]
 
 
 def asked_for(denoiser: Denoiser, classes: tuple[str, ...], guidance: float, n: int) -> Condition | None:

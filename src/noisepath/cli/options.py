@@ -106,7 +106,15 @@ class Sample:
     n: int = 64
     """How many pictures."""
     classes: tuple[str, ...] = ()
-    """Names of the classes to draw, in turn; all classes in turn if not given."""
+    """Names of the classes to draw, in turn; all classes in turn if nothing is asked for."""
+    prompt: tuple[str, ...] = ()
+    """What the pictures are to show, in words, for a model that was trained on captions; several are taken in turn."""
+    negative: str | None = None
+    """What they are not to show, in words: guidance leads away from it."""
+    say: Annotated[tuple[str, ...], arg(metavar="NAME=VALUE")] = ()
+    """What else is asked for by name, of all pictures: attributes that the model was told in training."""
+    cut: bool = False
+    """Cut a prompt that is longer than the model reads, in place of an error."""
     guidance: float = 1.0
     """Guidance scale: 1 is none, more keeps closer to the class (of cfg_plus_plus 0 to 1, which is not none)."""
     method: str = "classifier_free"

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from noisepath import noise
-from noisepath.conditions import Condition
+from noisepath.cli.labels import labelled
 from noisepath.guidance import classifier_free
 from noisepath.training.checkpoint import load
 from noisepath.tuned import FOLDER, Tuned
@@ -16,6 +16,7 @@ from noisepath.tuning import tune
 
 if TYPE_CHECKING:
     from noisepath.cli.options import Tune
+    from noisepath.conditions import Condition
     from noisepath.denoiser import Denoiser
 
 __all__ = ["run"]
@@ -73,7 +74,7 @@ def _classes(denoiser: Denoiser, seed: int, device: str) -> Callable[[Sequence[i
 
     def asked(numbers: Sequence[int]) -> Condition:
         drawn = noise.uniform(noise.key(seed, "class"), numbers)
-        return Condition(label=(drawn * known).long().to(device))
+        return labelled(denoiser, (drawn * known).long())
 
     return asked
 

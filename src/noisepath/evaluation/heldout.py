@@ -66,7 +66,7 @@ def gaussian_error(log_snr: float, variance: float) -> float:
 def loss_by_level(
     denoiser: Denoise,
     pictures: Tensor,
-    labels: Tensor | None = None,
+    told: Tensor | Condition | None = None,
     *,
     log_snrs: Sequence[float] | None = None,
     seed: int = 0,
@@ -76,8 +76,8 @@ def loss_by_level(
 ) -> list[tuple[float, Mean]]:
     """(log-SNR, error) for each level.
 
-    ``labels`` are the classes that the model is told (a model that takes none: leave them out).  Picture i has the same
-    noise whatever the batch, the level's neighbours and the model.
+    ``told`` is what the model is told of each picture, or their labels alone (a model that takes none: leave it out).
+    Picture i has the same noise whatever the batch, the level's neighbours and the model.
     """
     from tqdm import tqdm
 
@@ -86,6 +86,7 @@ def loss_by_level(
         if schedule is None:
             raise ValueError("this denoiser has no schedule to take levels from: say log_snrs=")
         log_snrs = log_snrs_of(schedule)
+    condition = told if told is None or isinstance(told, Condition) else Condition(label=told)
     levels = [Level.from_log_snr(value) for value in log_snrs]
     run = begin(denoiser, levels)
     found = []
@@ -95,8 +96,8 @@ def loss_by_level(
             errors = []
             for start in range(0, len(pictures), batch_size):
                 rows = slice(start, min(start + batch_size, len(pictures)))
-                told = None if labels is None else Condition(label=labels[rows].to(device))
-                errors.append(_errors(run, pictures[rows].to(device), level, told, key, start))
+                of_these = None if condition is None else condition.rows(rows).to(device)
+                errors.append(_errors(run, pictures[rows].to(device), level, of_these, key, start))
                 bar.update(rows.stop - rows.start)
             found.append((log_snr, _mean(torch.cat(errors))))
     return found

@@ -79,10 +79,16 @@ class Drawn:
 def draw(
     denoiser: Denoiser, train: Data, asked: Asked, guidance: float = 1.0, device: str = "cpu", progress: bool = False
 ) -> Drawn:
-    """Samples as 8 bits hold them, of the training pictures' classes in their proportions."""
-    labels = None
-    if denoiser.null is not None and train.labels is not None:
+    """Samples as 8 bits hold them: of the training pictures' classes in their proportions, or, of a model that is told more, of
+    what pictures from all over the training data say."""
+    labels, condition = None, None
+    if denoiser.vocabulary is not None and denoiser.vocabulary.others:
+        pictures_of = torch.linspace(0, len(train) - 1, asked.n).round().long()
+        labels = None if train.labels is None else train.labels[pictures_of]
+        condition = _said(denoiser, train, pictures_of.tolist(), device)
+    elif denoiser.null is not None and train.labels is not None:
         labels = in_proportion(train.labels, train.classes, asked.n)
+        condition = Condition(label=labels.to(device))
     pictures = sample(
         classifier_free(denoiser, guidance),
         (asked.n, *train.shape),
@@ -90,7 +96,7 @@ def draw(
         spacing=asked.spacing,
         steps=asked.steps,
         seed=asked.seed,
-        condition=None if labels is None else Condition(label=labels.to(device)),
+        condition=condition,
         batch_size=asked.batch_size,
         progress=progress,
         device=device,
@@ -99,6 +105,12 @@ def draw(
     calls = calls if guidance == 1 else 2 * calls
     sampling = Sampling(asked.solver, asked.spacing, asked.steps, calls, float(guidance), asked.seed)
     return Drawn(sampling, as_saved(pictures), labels)
+
+
+def _said(denoiser: Denoiser, data: Data, pictures: Sequence[int], device: str) -> Condition | None:
+    """What these pictures say of themselves, as the model is told it."""
+    table: dict[str, Tensor] = denoiser.vocabulary.table(data.subset(pictures))
+    return Condition({name: values.to(device) for name, values in table.items()}) if table else None
 
 
 def in_proportion(labels: Tensor, classes: int, n: int) -> Tensor:
@@ -280,8 +292,11 @@ def losses(
     at = log_snrs_of(denoiser.schedule)
 
     def of(data: Data) -> list[Mean]:
-        pictures, labels, _ = read(data, chosen(len(data), count, seed, "loss by level"))
-        told = None if denoiser.null is None else labels
+        which = chosen(len(data), count, seed, "loss by level")
+        pictures, labels, shown = read(data, which)
+        told: Tensor | Condition | None = None if denoiser.null is None else labels
+        if denoiser.vocabulary is not None and denoiser.vocabulary.others:
+            told = _said(denoiser, data, shown, device)
         found = loss_by_level(denoiser, pictures, told, log_snrs=at, seed=seed, device=device, progress=progress)
         return [mean for _, mean in found]
 

@@ -89,7 +89,8 @@ def evaluate(
     config, denoiser = read_run(run), load(run, device)
     pictures = _pictures(config, data)
     notes = _check_data(Path(run), denoiser, pictures)
-    conditional = denoiser.null is not None and pictures.labels is not None
+    told_more = denoiser.vocabulary is not None and bool(denoiser.vocabulary.others)
+    conditional = denoiser.null is not None and (told_more or pictures.labels is not None)
     train, held_out = _parts(config, pictures)
     asked = Asked(
         n=min(MOST_SAMPLES, len(train)) if n is None else n,

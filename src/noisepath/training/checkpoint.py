@@ -56,6 +56,8 @@ class ModelInfo:
     shape: tuple[int, ...]
     """(C, H, W) of one picture."""
     class_names: tuple[str, ...] = ()
+    vocabulary: tuple[dict[str, Any], ...] = ()
+    """What else can be asked for (:class:`noisepath.asking.Vocabulary`)."""
     data_range: tuple[float, float] = (-1.0, 1.0)
     mean: float = 0.0
     """Mean of the data, in [-1, 1]."""
@@ -161,8 +163,8 @@ def load(run: str | os.PathLike[str], device: str = "cpu", average: str = "model
     """The model of a run folder (its newest whole checkpoint), or of one checkpoint or snapshot, as a denoiser on ``device``.
 
     ``average`` is "model", or "model-long" for the longer moving average.  ``denoiser.info`` holds shape, class_names,
-    classes, data_range, steps; ``denoiser.null`` is the condition "no class" of a class-conditional model, whose condition
-    is ``Condition(label=...)`` with labels 0 .. classes - 1.
+    classes, data_range, steps.  ``denoiser.vocabulary`` is what the model can be asked for: ``vocabulary.condition(4,
+    text="a red circle")``; ``denoiser.null`` is the condition that says nothing.
 
     Raises:
         FileNotFoundError: no such folder, or no model in it.
@@ -170,7 +172,8 @@ def load(run: str | os.PathLike[str], device: str = "cpu", average: str = "model
             configuration.
     """
     from noisepath import schedules
-    from noisepath.denoiser import Condition, Denoiser
+    from noisepath.asking import Vocabulary
+    from noisepath.denoiser import Denoiser
     from noisepath.errors import unknown
     from noisepath.nn.config import UNetConfig
     from noisepath.nn.unet import UNet
@@ -181,15 +184,17 @@ def load(run: str | os.PathLike[str], device: str = "cpu", average: str = "model
     info = _read_info(folder)
     network = UNet(UNetConfig.from_dict(info.network))
     _fill(network, _read_tensors(folder / f"{average}.safetensors"), folder / f"{average}.safetensors")
-    classes = len(info.class_names)
+    vocabulary = Vocabulary.from_info(info.class_names, info.vocabulary)
+    hidden = ("network", "schedule", "vocabulary")
     return Denoiser(
         network.eval().requires_grad_(False).to(device),
         schedules.from_dict(info.schedule),
         info.prediction,
         sigma_data=info.sigma_data,
         data_scale=info.data_scale,
-        null=Condition(label=torch.tensor([classes], device=device)) if classes else None,
-        info={"classes": classes, **{k: v for k, v in vars(info).items() if k not in ("network", "schedule")}},
+        null=vocabulary.null(device),
+        vocabulary=vocabulary,
+        info={"classes": vocabulary.classes, **{k: v for k, v in vars(info).items() if k not in hidden}},
     )
 
 

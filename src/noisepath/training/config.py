@@ -14,9 +14,10 @@ from typing import Any, Self
 
 from noisepath.errors import unknown
 
-__all__ = ["PRECISIONS", "TrainConfig"]
+__all__ = ["PRECISIONS", "TOKENS", "TrainConfig"]
 
 PRECISIONS = ("auto", "float32", "bfloat16")
+TOKENS = ("auto", "words", "bytes")
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,16 @@ class TrainConfig:
     drop_condition: float = 0.1
     """Share of the pictures whose class is hidden from the network, which is what guidance needs later."""
 
+    conditions: tuple[str, ...] | None = None
+    """What the network is told of each picture: label, text (its caption), attributes by name; label and text where the
+    pictures have them, if not given."""
+    drop_each: float = 0.1
+    """Share of the pictures of which each condition is hidden by itself, where there are several."""
+    tokens: str = "auto"
+    """How captions are read: by words, or bytes; auto: by words where the captions use each five times on average."""
+    text_length: int | None = None
+    """Most tokens of a caption, what is longer is cut; as many as the longest has, at most 256, if not given."""
+
     precision: str = "auto"
     """float32, or bfloat16: the network computes in half precision; auto: the faster of the two, measured at the start."""
     log_every: int = 10
@@ -117,13 +128,16 @@ class TrainConfig:
         for name in ("warmup", "sample_every", "save_every"):
             if not isinstance(value := getattr(self, name), int) or value < 0:
                 raise ValueError(f"{name} must be a whole number >= 0, but is {value!r}")
-        if self.fold is not None:
-            _positive_int(self, "fold")
+        for name in ("fold", "text_length"):
+            if getattr(self, name) is not None:
+                _positive_int(self, name)
+        if self.tokens not in TOKENS:
+            raise unknown("kind of tokens", self.tokens, TOKENS)
         if self.learning_rate is not None and not 0.0 < self.learning_rate < math.inf:
             raise ValueError(f"learning_rate must be positive, but is {self.learning_rate}")
         if len(self.ema_lengths) != 2 or not all(0.0 < length < math.inf for length in self.ema_lengths):
             raise ValueError(f"ema_lengths must be two positive shares of the run, but are {self.ema_lengths}")
-        for name in ("dropout", "drop_condition"):
+        for name in ("dropout", "drop_condition", "drop_each"):
             if not 0.0 <= (value := getattr(self, name)) < 1.0:
                 raise ValueError(f"{name} is a share in [0, 1), but is {value}")
         if not 0.0 <= self.decay <= 1.0:

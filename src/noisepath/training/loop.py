@@ -22,6 +22,7 @@ from typing import Any
 import torch
 
 from noisepath import page, schedules
+from noisepath.conditions import Condition
 from noisepath.data import some
 from noisepath.denoiser import Denoiser
 from noisepath.files import write_whole
@@ -249,7 +250,8 @@ class Loop:
             prediction=objective.prediction,
             sigma_data=objective.sigma_data,
             shape=tuple(trainer.data.shape),
-            class_names=tuple(trainer.data.class_names),
+            class_names=tuple(trainer.data.class_names) if trainer.vocabulary.classes else (),
+            vocabulary=tuple(trainer.vocabulary.others),
             mean=float(trainer.data.mean),
             data_scale=self._data_scale,
             steps=trainer.done,
@@ -269,11 +271,11 @@ class Loop:
             self.say(f"{what} can't be made: {' '.join(str(error).split()) or type(error).__name__}; training goes on")
 
     def grid(self, rows: int = 8, columns: int = 10) -> None:
-        """A grid of samples of the averaged weights from fixed seeds; a column for each of the first ten classes."""
+        """A grid of samples of the averaged weights from fixed seeds: a column for each of the first ten classes, or, where the
+        network is told more, for each of ten training pictures whose conditions are asked for."""
         if not self.main:
             return
         from noisepath import plots
-        from noisepath.denoiser import Condition
         from noisepath.sampling import sample
 
         trainer, data, device = self.trainer, self.trainer.data, str(self.trainer.device)
@@ -283,13 +285,23 @@ class Loop:
         denoiser = Denoiser(
             averaged, objective.schedule, objective.prediction, sigma_data=objective.sigma_data, null=trainer.null
         )
-        columns = min(columns, data.classes) if data.classes else 8
-        labels = torch.arange(columns).repeat(rows)
-        told = Condition(label=labels.to(device)) if data.classes else None
+        columns, told = self._asked(rows, columns)
         pictures = sample(
             denoiser, (rows * columns, *data.shape), seed=self.config.seed, condition=told, device=device, progress=False
         )
         plots.save_grid(pictures, self.folder / "samples" / f"{trainer.done:06d}.png", columns)
+
+    def _asked(self, rows: int, columns: int) -> tuple[int, Condition | None]:
+        """How many columns the grid has, and what is asked for in them."""
+        trainer, classes = self.trainer, self.trainer.vocabulary.classes
+        if not trainer.vocabulary:
+            return 8, None
+        if not trainer.vocabulary.others:
+            columns = min(columns, classes)
+            return columns, Condition(label=torch.arange(columns).repeat(rows).to(trainer.device))
+        columns = min(columns, len(trainer.data))
+        spread = torch.linspace(0, len(trainer.data) - 1, columns).long().repeat(rows)
+        return columns, trainer.condition(spread.tolist())
 
     def _pictures(self) -> None:
         """The curve, and the page with all there is."""

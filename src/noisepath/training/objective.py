@@ -61,6 +61,7 @@ class Objective:
         options: of the weighting, such as ``{"gamma": 5.0}`` or ``{"bias": -1.0}``.
         sigma_data: standard deviation of the data.
         drop: share of the samples whose condition is replaced by the null.
+        drop_each: share of the samples of which each part of the condition is so by itself, where it has several.
     """
 
     schedule: Schedule
@@ -70,6 +71,7 @@ class Objective:
     options: dict[str, float] = field(default_factory=dict)
     sigma_data: float = 0.5
     drop: float = 0.0
+    drop_each: float = 0.0
 
     def __post_init__(self) -> None:
         kind = lookup(PREDICTIONS, self.prediction, "prediction")
@@ -111,11 +113,23 @@ class Objective:
             self.schedule, noise.key(seed, step, "time"), samples, positions, len(x0) if total is None else total
         )
         z = noise.normal(noise.key(seed, step, "noise"), samples, x0.shape[1:]).to(x0.device, x0.dtype)
-        if condition is not None and null is not None and self.drop > 0:
-            hidden = noise.uniform(noise.key(seed, step, "drop"), samples) < self.drop
-            condition = condition.drop(null, hidden.to(x0.device))
+        if condition is not None and null is not None:
+            condition = self._hidden(condition, null, seed, step, samples)
         error = self._errors(network, x0, z, t, condition)
         return Losses(error, weight.to(error.dtype).to(error.device), t)
+
+    def _hidden(self, condition: Condition, null: Condition, seed: int, step: int, samples: Sequence[int]) -> Condition:
+        """The condition, of some samples hidden as a whole, of some in part."""
+        if self.drop > 0:
+            whole = noise.uniform(noise.key(seed, step, "drop"), samples) < self.drop
+            condition = condition.drop(null, whole.to(next(iter(condition.values())).device))
+        if self.drop_each > 0 and len(condition) > 1:
+            each = {
+                name: (noise.uniform(noise.key(seed, step, "drop", name), samples) < self.drop_each).to(value.device)
+                for name, value in condition.items()
+            }
+            condition = condition.drop(null, each)
+        return condition
 
     def _errors(self, network: Callable[..., Tensor], x0: Tensor, z: Tensor, t: Tensor, condition: Condition | None) -> Tensor:
         """The weighted squared error of each picture in the network's terms, (B,)."""

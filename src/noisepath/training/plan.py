@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from noisepath import schedules
 from noisepath.nn.config import UNetConfig
+from noisepath.nn.parts import Part
 from noisepath.training.config import TrainConfig
 
 __all__ = [
@@ -85,7 +86,7 @@ class Plan:
 
 
 def choose(
-    config: TrainConfig, shape: tuple[int, ...], classes: int, device: str
+    config: TrainConfig, shape: tuple[int, ...], classes: int, device: str, conditions: tuple[Part, ...] = ()
 ) -> tuple[TrainConfig, UNetConfig, list[Choice]]:
     """The configuration with network and rate filled in, the network's numbers, and the reasons."""
     side, on_cpu = max(shape[1:]), device.startswith("cpu")
@@ -115,7 +116,11 @@ def choose(
         raise ValueError(
             f"a network begins as a linear denoiser with prediction 'edm' alone, but is to predict {config.prediction!r}"
         )
-    network = network_config(shape, classes, config, schedules.schedule(config.schedule, **config.schedule_options))
+    schedule = schedules.schedule(config.schedule, **config.schedule_options)
+    network = network_config(shape, classes, config, schedule, conditions)
+    for part in conditions:
+        size = f"{part.length} tokens of {part.size} kinds" if part.kind == "text" else f"{part.size}"
+        choices.append(Choice("condition", part.name, f"{part.kind}, {size}"))
     if config.times == "log_normal" and "mean" not in config.times_options:
         mean = min(0.0, max(-1.2, round(-1.2 + math.log(side / 8), 2)))
         config = replace(config, times_options={**config.times_options, "mean": mean})
@@ -129,8 +134,14 @@ def choose(
     return config, network, choices
 
 
-def network_config(shape: tuple[int, ...], classes: int, config: TrainConfig, schedule: schedules.Schedule) -> UNetConfig:
-    """The U-Net's numbers for pictures: the size by name, what the configuration says otherwise, channels and classes."""
+def network_config(
+    shape: tuple[int, ...],
+    classes: int,
+    config: TrainConfig,
+    schedule: schedules.Schedule,
+    conditions: tuple[Part, ...] = (),
+) -> UNetConfig:
+    """The U-Net's numbers for pictures: the size by name, what the configuration says otherwise, channels, what it is told."""
     said = {name: getattr(config, name) for name in ("channels", "blocks", "attention", "fold")}
     # sines and cosines resolve a range of about 1000: log(sigma / alpha) / 4 and t in [0, 1] are stretched to it
     axis = 1.0 if config.prediction == "edm" else schedule.num_timesteps or schedule.t_max - schedule.t_min
@@ -141,6 +152,7 @@ def network_config(shape: tuple[int, ...], classes: int, config: TrainConfig, sc
         in_channels=channels,
         out_channels=channels,
         classes=classes,
+        conditions=conditions,
         dropout=config.dropout,
         time_scale=1000.0 / axis,
         spectrum=(shape[1], shape[2]) if config.linear else None,

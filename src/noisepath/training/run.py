@@ -23,6 +23,7 @@ from typing import Any
 import torch
 
 from noisepath import schedules
+from noisepath.asking import Vocabulary
 from noisepath.data import DataConfig, changed, holdout_size, open_data, some, split
 from noisepath.denoiser import Denoiser
 from noisepath.errors import lookup
@@ -187,14 +188,16 @@ def build(
     workers: int = 0,
 ) -> Made:
     """Everything checked and chosen that needs no measuring."""
-    config, numbers, choices = planning.choose(config, data.shape, data.classes, device)
+    vocabulary = Vocabulary.of(data, config.conditions, tokens=config.tokens, length=config.text_length)
+    config, numbers, choices = planning.choose(config, data.shape, vocabulary.classes, device, vocabulary.parts)
     schedule = schedules.schedule(config.schedule, **config.schedule_options)
     times_kind = lookup(TIMES, config.times, "times")
     check_options(f"times {config.times!r}", times_kind, config.times_options)
     times = times_kind(**config.times_options)
     objective = Objective(
-        schedule, config.prediction, times, config.weighting, config.weighting_options, data.sigma_data, config.drop_condition
-    )
+        schedule, config.prediction, times, config.weighting, config.weighting_options, data.sigma_data, config.drop_condition,
+        config.drop_each,
+    )  # fmt: skip
     # what can go wrong in a step goes wrong now, before a folder is made
     objective.losses(lambda x, t: x, torch.zeros(2, 1), seed=config.seed, step=0, samples=[0, 1])
     for length in config.ema_lengths:
@@ -209,7 +212,9 @@ def build(
     def make(config: TrainConfig, total: int) -> Trainer:
         own = replace(objective, times=deepcopy(times))
         on_device = deepcopy(network).to(device if team is None else team.device)
-        return Trainer(on_device, own, data, config, total, processes=team, flip=flip, workers=workers)
+        return Trainer(
+            on_device, own, data, config, total, processes=team, flip=flip, workers=workers, vocabulary=vocabulary
+        )  # fmt: skip
 
     return Made(make, config, [*choices, *reasons], network, len(data))
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from noisepath import noise
+from noisepath.asking import Vocabulary
 from noisepath.conditions import Condition
 from noisepath.data import Bad, Batch, Data, Steps, Stream
 from noisepath.training.checkpoint import AVERAGES, State
@@ -56,7 +57,8 @@ def learning_rate(config: TrainConfig, total: int, n: int) -> float:
 class Trainer:
     """Trains ``network(x, t, label=...)`` on pictures, ``total`` steps in all; ``done`` counts those made.
 
-    ``config`` is one that :func:`noisepath.training.plan.choose` has filled in.
+    ``config`` is one that :func:`noisepath.training.plan.choose` has filled in; ``vocabulary`` is what the network is told of
+    each picture: of its class, where it has one, if not given.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Trainer:
         processes: Processes | None = None,
         flip: bool = False,
         workers: int = 0,
+        vocabulary: Vocabulary | None = None,
     ) -> None:
         if total < 1:
             raise ValueError(f"a run has at least one step, but was given {total}")
@@ -82,7 +85,9 @@ class Trainer:
         self.done = self.skipped = self.in_a_row = 0
         self.bad = Bad(data)
         self.device = self.processes.device
-        self.null = Condition(label=torch.tensor([data.classes], device=self.device)) if data.classes else None
+        self.vocabulary = Vocabulary.of(data, ("label",) if data.classes else ()) if vocabulary is None else vocabulary
+        self.null = self.vocabulary.null(self.device)
+        self.said = self.vocabulary.table(data)
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         self.called = self.processes.wrap(network)
         self.optimizer = _adamw(self.parameters, config, self.device)
@@ -153,7 +158,7 @@ class Trainer:
         """Add the gradient of a part of the batch."""
         seed, total, first = self.config.seed, self.config.batch_size, self._places()[0]
         rows = slice(places[0] - first, places[-1] + 1 - first)
-        told = None if batch.labels is None else Condition(label=batch.labels[rows].to(self.device))
+        told = self.condition(batch.shown[rows])
         last = places[-1] == self._places()[-1]
         with self.processes.without_sync(not last), _torch_seed(noise.key(seed, self.done, "network", places[0]), self.device):
             losses = self.objective.losses(
@@ -163,6 +168,13 @@ class Trainer:
             # gradients are averaged over the processes, but each has its share of the batch alone
             (losses.weighted.sum() * (self.processes.count / total)).backward()  # type: ignore[no-untyped-call]
         return Losses(losses.loss.detach(), losses.weight.detach(), losses.t)
+
+    def condition(self, pictures: Sequence[int]) -> Condition | None:
+        """What these pictures say of themselves, on the device."""
+        if not self.said:
+            return None
+        rows = torch.as_tensor(pictures)
+        return Condition({name: values[rows].to(self.device) for name, values in self.said.items()})
 
     def _network(self) -> Callable[..., Tensor]:
         """The network, in half precision if that is configured."""

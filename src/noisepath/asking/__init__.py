@@ -1,0 +1,23 @@
+"""What a model can be asked for in words and numbers, and how that becomes the tensors of a condition.
+
+tokens      a text -> whole numbers, by words or by bytes
+entries     one name that can be asked for: a class, a number, a text
+vocabulary  all of a model's names together: from its training data, to its network, and to the user
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from noisepath._lazy import offer
+
+if TYPE_CHECKING:
+    from noisepath.asking.entries import Classes as Classes
+    from noisepath.asking.entries import Number as Number
+    from noisepath.asking.entries import Text as Text
+    from noisepath.asking.tokens import Tokens as Tokens
+    from noisepath.asking.vocabulary import Vocabulary as Vocabulary
+
+_HOME = {"Classes": "entries", "Number": "entries", "Text": "entries", "Tokens": "tokens", "Vocabulary": "vocabulary"}
+__all__ = [*_HOME]
+__getattr__ = offer(__name__, _HOME)

@@ -1,0 +1,128 @@
+"""One name that a model can be asked for: how what is said of it becomes a tensor, and what training pictures say of it.
+
+None, wherever a value may stand, says nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from noisepath.asking.tokens import Tokens
+from noisepath.errors import lookup, unknown
+from noisepath.nn.parts import Part
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Classes", "Entry", "Number", "Text", "entry_from"]
+
+
+@dataclass(frozen=True)
+class Classes:
+    """One of some names, such as a picture's class."""
+
+    name: str
+    names: tuple[str, ...]
+
+    def part(self) -> Part:
+        """How the network is told."""
+        return Part(self.name, "class", len(self.names))
+
+    def encode(self, said: Sequence[Any], *, cut: bool = False, strict: bool = True) -> Tensor:
+        """Names, or their numbers, as int64 (B,)."""
+        return torch.tensor([self._number(value) for value in said])
+
+    def _number(self, value: Any) -> int:
+        if value is None:
+            return len(self.names)
+        if isinstance(value, str) and value in self.names:
+            return self.names.index(value)
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(self.names):
+            return value
+        raise unknown(f"{'class' if self.name == 'label' else self.name}", value, self.names)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {"kind": "classes", "name": self.name, "names": list(self.names)}
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number; the network is told how many standard deviations it is from the training pictures' mean."""
+
+    name: str
+    mean: float
+    deviation: float
+    least: float
+    most: float
+    """What training saw; another number can be asked for too."""
+
+    def part(self) -> Part:
+        """How the network is told."""
+        return Part(self.name, "values", 1)
+
+    def encode(self, said: Sequence[Any], *, cut: bool = False, strict: bool = True) -> Tensor:
+        """Numbers, or their texts, as float32 (B, 1)."""
+        return torch.tensor([[(self._number(value) - self.mean) / self.deviation] for value in said], dtype=torch.float32)
+
+    def _number(self, value: Any) -> float:
+        if value is None:
+            return math.nan
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if not math.isfinite(number):
+            raise ValueError(f"{self.name} takes a number ({self.least:g} to {self.most:g} in training), but got {value!r}")
+        return number
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {"kind": "number", **asdict(self)}
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text, read by an encoder that was trained along."""
+
+    name: str
+    tokens: Tokens
+    width: int = 128
+    layers: int = 2
+
+    def part(self) -> Part:
+        """How the network is told."""
+        return Part(self.name, "text", self.tokens.size, self.tokens.length, self.width, self.layers)
+
+    def encode(self, said: Sequence[Any], *, cut: bool = False, strict: bool = True) -> Tensor:
+        """Texts as int64 (B, length); see :meth:`~noisepath.asking.tokens.Tokens.encode`."""
+        for value in said:
+            if value is not None and not isinstance(value, str):
+                raise ValueError(f"{self.name} takes a text, but got {value!r}")
+            if strict and value is not None and not value.strip():
+                raise ValueError(f"an empty {self.name} asks for nothing: leave it out (None)")
+        return self.tokens.encode([value or "" for value in said], strict=strict, cut=cut)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {"kind": "text", **asdict(self)}
+
+
+Entry = Classes | Number | Text
+
+
+def entry_from(values: Mapping[str, Any]) -> Entry:
+    """The inverse of an entry's ``to_dict``, also after a round trip through JSON."""
+    told = dict(values)
+    kind = lookup({"classes": Classes, "number": Number, "text": Text}, told.pop("kind", ""), "kind of entry")
+    if kind is Classes:
+        return Classes(told["name"], tuple(told["names"]))
+    if kind is Number:
+        return Number(**told)
+    tokens = {**told.pop("tokens")}
+    return Text(tokens=Tokens(tokens["kind"], tokens["length"], tuple(tokens["words"])), **told)
