@@ -8,9 +8,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from noisepath import classifier_free, load, sample
 from noisepath.asking import Classes, Number, Text, Tokens, Vocabulary
+from noisepath.cli import main
 from noisepath.data import Dataset, shapes
 from noisepath.training.config import TrainConfig
 from noisepath.training.objective import Objective
@@ -147,14 +149,50 @@ def _objective(drop: float, each: float) -> Objective:
     return Objective(schedules.schedule("edm"), "edm", TIMES["log_normal"](), drop=drop, drop_each=each)
 
 
-def test_a_model_is_trained_on_captions_and_asked_in_words(tmp_path: Path) -> None:
-    config = TrainConfig(steps=3, batch_size=4, channels=(8, 16), linear=False, precision="float32")
-    train(shapes(24), tmp_path / "run", config, progress=False)
-    model = load(tmp_path / "run")
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("asking") / "run"
+    small = {"channels": (8, 16), "text_width": 16, "text_layers": 1, "linear": False}
+    config = TrainConfig(steps=3, batch_size=4, precision="float32", **small)
+    train(shapes(24), folder, config, progress=False)
+    return folder
+
+
+def test_a_model_is_trained_on_captions_and_asked_in_words(run: Path) -> None:
+    model = load(run)
     assert model.vocabulary is not None and isinstance(model.vocabulary.entries["text"], Text)
-    assert (tmp_path / "run" / "samples" / "000003.png").exists()
+    assert (run / "samples" / "000003.png").exists()
     text = list(shapes(24).captions or ())[0]
     told = model.vocabulary.condition(2, text=[text, None])
     made = sample(classifier_free(model, 2.0), (2, 3, 32, 32), condition=told, steps=2)
     plain = sample(classifier_free(model, 2.0), (2, 3, 32, 32), condition=model.vocabulary.condition(2), steps=2)
     assert torch.allclose(made[1], plain[1], atol=1e-5) and not torch.allclose(made[0], plain[0], atol=1e-4)
+
+
+def test_prompts_are_taken_in_turn_and_written_into_the_files(run: Path, tmp_path: Path) -> None:
+    words = ["--prompt", "a red circle", "a blue square", "--negative", "a cross", "--guidance", "2"]
+    assert main(["sample", str(run), *words, "--n", "3", "--steps", "2", "--out", str(tmp_path / "new"), "--no-progress"]) == 0
+    files = sorted(path for path in (tmp_path / "new").glob("*.png") if path.name != "grid.png")
+    told = [Image.open(path).info for path in files]
+    assert [one["prompt"] for one in told] == ["a red circle", "a blue square", "a red circle"]
+    assert told[0]["negative"] == "a cross"
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["--prompt", "a red circel"], "did you mean 'circle'"),
+        (["--prompt", ""], "empty text"),
+        (["--prompt", "red " * 99], "too long"),
+        (["--negative", "a cross"], "say --guidance above 1"),
+        (["--say", "age"], "NAME=VALUE"),
+        (["--say", "age=3"], "unknown condition of this model 'age'"),
+        (["--classes", "dog"], "without classes"),
+    ],
+)
+def test_what_can_not_be_drawn_is_refused_in_a_line(
+    run: Path, tmp_path: Path, words: list[str], error: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["sample", str(run), *words, "--n", "2", "--steps", "2", "--out", str(tmp_path / "new")]) == 2
+    said = capsys.readouterr().err
+    assert error in said and said.count("\n") == 1 and not (tmp_path / "new").exists()

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from noisepath import editing
+from noisepath.asking import Vocabulary
 from noisepath.cli import edit, main
 from noisepath.cli.canvas import read_canvas, seen, to_model
 from noisepath.cli.labels import asked_for
@@ -185,11 +186,13 @@ def test_models_that_can_t_be_guided_say_why(run: Path) -> None:
         asked_for(model, ("dog",), 2.0, 1)
     with pytest.raises(ValueError, match="always needs a class"):
         asked_for(model, (), 1.0, 1)
-    model.info["class_names"] = ()
+    model.info["class_names"], model.vocabulary = (), Vocabulary()
     with pytest.raises(ValueError, match="without classes"):
         asked_for(model, (), 2.0, 1)
     with pytest.raises(ValueError, match="without classes"):
         asked_for(model, ("dog",), 1.0, 1)
+    with pytest.raises(ValueError, match="takes no prompt"):
+        asked_for(model, (), 1.0, 1, ("a dog",))
     assert asked_for(model, (), 1.0, 1) is None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -32,7 +32,14 @@ class Vocabulary:
 
     @classmethod
     def of(
-        cls, data: Data, names: Sequence[str] | None = None, *, tokens: str = "auto", length: int | None = None
+        cls,
+        data: Data,
+        names: Sequence[str] | None = None,
+        *,
+        tokens: str = "auto",
+        length: int | None = None,
+        width: int = 128,
+        layers: int = 2,
     ) -> Vocabulary:
         """What pictures say of themselves: their class ("label"), caption ("text"), and attributes by their names.
 
@@ -40,6 +47,7 @@ class Vocabulary:
             data: the training pictures.
             names: what of it; "label" and "text" where the pictures have them, if not said.
             tokens, length: how captions are read (:meth:`noisepath.asking.tokens.Tokens.of`).
+            width, layers: of the encoder that reads them.
 
         ValueError for a name that the pictures say nothing of.
         """
@@ -50,7 +58,11 @@ class Vocabulary:
                 if not there:
                     raise ValueError(f"a model can't be told {name!r} of pictures without classes, captions and attributes")
                 raise unknown("condition", name, there)
-        return cls(_entry(data, name, tokens, length) for name in dict.fromkeys(chosen))
+
+        def text(captions: Sequence[str]) -> Text:
+            return Text("text", Tokens.of(captions, tokens, length), width, layers)
+
+        return cls(_entry(data, name, text) for name in dict.fromkeys(chosen))
 
     def __bool__(self) -> bool:
         return bool(self.entries)
@@ -134,13 +146,13 @@ def _said(data: Data, name: str) -> list[Any]:
     return [row.get(name) for row in data.attributes or ()]
 
 
-def _entry(data: Data, name: str, tokens: str, length: int | None) -> Entry:
+def _entry(data: Data, name: str, text: Callable[[Sequence[str]], Text]) -> Entry:
     """What kind of thing is said under this name."""
     if name == "label":
         return Classes(name, tuple(data.class_names))
     values = [value for value in _said(data, name) if value is not None]
     if name == "text":
-        return Text(name, Tokens.of(values, tokens, length))
+        return text(values)
     if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
         numbers = torch.tensor(values, dtype=torch.float64)
         deviation = float(numbers.std(correction=0)) or 1.0

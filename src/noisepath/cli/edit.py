@@ -86,7 +86,7 @@ def run(command: Edit, device: str) -> None:
     denoiser = load(command.run, device)
     if len(denoiser.info["shape"]) != 3 or denoiser.info["shape"][0] not in (1, 3):
         raise ValueError(f"pictures are edited by a model of pictures, but this one's data are {denoiser.info['shape']}")
-    conditions = asked_for(denoiser, command.classes, command.guidance, len(canvases))
+    conditions = asked_for(denoiser, command.classes, command.guidance, len(canvases), command.prompt)
     guided = classifier_free(denoiser, command.guidance)
     work = _Work(command, mode, canvases, masks, other, denoiser, guided, conditions, device)
     made = _MODES[mode](work)

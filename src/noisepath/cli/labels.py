@@ -69,13 +69,17 @@ def prompted(
     return told, [{names.get(name, name): values[i] for name, values in asked.items()} for i in range(n)]
 
 
-def asked_for(denoiser: Denoiser, classes: tuple[str, ...], guidance: float, n: int) -> Condition | None:
-    """What n pictures that are there already are taken to be: the classes said, in turn; nothing in particular if none are.
+def asked_for(
+    denoiser: Denoiser, classes: tuple[str, ...], guidance: float, n: int, prompts: tuple[str, ...] = ()
+) -> Condition | None:
+    """What n pictures that are there already are taken to be: the classes or prompts said, in turn; nothing if none are.
 
-    ValueError for an unknown class, guidance towards none, and what the model never learnt: to be told nothing.
+    ValueError for an unknown class or word, guidance towards nothing, and what the model never learnt: to be told nothing.
     """
-    if not denoiser.info["class_names"]:
+    if not denoiser.vocabulary:
         labels_for(denoiser, classes, n)  # refuses classes
+        if prompts:
+            raise ValueError("this model was trained without captions, so it takes no prompt")
         if guidance != 1.0:
             raise ValueError(f"guidance {guidance:g} leads towards a class, but this model was trained without classes")
         return None
@@ -85,12 +89,12 @@ def asked_for(denoiser: Denoiser, classes: tuple[str, ...], guidance: float, n: 
             f"guidance {guidance:g} needs a model that was trained with its condition dropped now and then, but this one was "
             "not (drop_condition 0): leave guidance at 1"
         )
-    if classes:
-        labels = labels_for(denoiser, classes, n)
-        assert labels is not None
-        return Condition(label=labels.to(device_of(denoiser)))
+    if classes or prompts:
+        return prompted(denoiser, prompts, (), classes, n)[0]
+    which = "--classes" if denoiser.vocabulary.classes else "--prompt"
+    what = "a class" if denoiser.vocabulary.classes else "a prompt"
     if guidance != 1.0:
-        raise ValueError(f"guidance {guidance:g} leads towards a class: say which with --classes")
+        raise ValueError(f"guidance {guidance:g} leads towards {what}: say which with {which}")
     if not dropped or denoiser.null is None:
-        raise ValueError("this model always needs a class (it was trained with drop_condition 0): say one with --classes")
+        raise ValueError(f"this model always needs {what} (it was trained with drop_condition 0): say one with {which}")
     return denoiser.null.expand(n)

@@ -181,6 +181,8 @@ class Edit:
     """How often each stretch of two steps is gone through again, for a part that fits its surroundings better (RePaint)."""
     classes: tuple[str, ...] = ()
     """Names of the classes that the pictures are to be of, in turn; no class in particular if not given."""
+    prompt: tuple[str, ...] = ()
+    """What they are to show, in words, in turn, for a model that was trained on captions."""
     guidance: float = 1.0
     """Classifier-free guidance scale: 1 is none, more keeps closer to the class."""
     solver: str | None = None

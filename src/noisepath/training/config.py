@@ -84,7 +84,6 @@ class TrainConfig:
     first is the model; from both together averages of other lengths can be made later."""
     drop_condition: float = 0.1
     """Share of the pictures whose class is hidden from the network, which is what guidance needs later."""
-
     conditions: tuple[str, ...] | None = None
     """What the network is told of each picture: label, text (its caption), attributes by name; label and text where the
     pictures have them, if not given."""
@@ -94,6 +93,10 @@ class TrainConfig:
     """How captions are read: by words, or bytes; auto: by words where the captions use each five times on average."""
     text_length: int | None = None
     """Most tokens of a caption, what is longer is cut; as many as the longest has, at most 256, if not given."""
+    text_width: int = 128
+    """Width of the captions' encoder."""
+    text_layers: int = 2
+    """Its layers."""
 
     precision: str = "auto"
     """float32, or bfloat16: the network computes in half precision; auto: the faster of the two, measured at the start."""
@@ -118,7 +121,7 @@ class TrainConfig:
         return cls(**plain)
 
     def __post_init__(self) -> None:
-        _positive_int(self, "batch_size", "log_every")
+        _positive_int(self, "batch_size", "log_every", "text_width", "text_layers")
         if self.accumulate is not None:
             _positive_int(self, "accumulate")
         if self.steps is not None:

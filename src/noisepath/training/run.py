@@ -188,7 +188,10 @@ def build(
     workers: int = 0,
 ) -> Made:
     """Everything checked and chosen that needs no measuring."""
-    vocabulary = Vocabulary.of(data, config.conditions, tokens=config.tokens, length=config.text_length)
+    vocabulary = Vocabulary.of(
+        data, config.conditions, tokens=config.tokens, length=config.text_length,
+        width=config.text_width, layers=config.text_layers,
+    )  # fmt: skip
     config, numbers, choices = planning.choose(config, data.shape, vocabulary.classes, device, vocabulary.parts)
     schedule = schedules.schedule(config.schedule, **config.schedule_options)
     times_kind = lookup(TIMES, config.times, "times")
