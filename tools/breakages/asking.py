@@ -1,0 +1,46 @@
+"""Breakages of what a model is asked for."""
+
+from __future__ import annotations
+
+from .breakage import Breakage
+
+__all__ = ["BREAKAGES"]
+
+BREAKAGES = (
+    Breakage("a word has its neighbour's number", "asking/tokens.py", "{word: i + 1 for", "{word: i for", ("asking",)),
+    Breakage(
+        "bytes and nothing are the same",
+        "asking/tokens.py",
+        "[byte + 1 for byte in text.encode()]",
+        "[byte for byte in text.encode()]",
+        ("asking",),
+    ),
+    Breakage(
+        "a number is told in its own units",
+        "asking/entries.py",
+        "(self._number(value) - self.mean) / self.deviation",
+        "self._number(value) - self.mean",
+        ("asking",),
+    ),
+    Breakage(
+        "nothing said is the last class",
+        "asking/entries.py",
+        "            return len(self.names)\n",
+        "            return len(self.names) - 1\n",
+        ("asking",),
+    ),
+    Breakage(
+        "conditions are hidden together alone",
+        "training/objective.py",
+        'noise.key(seed, step, "drop", name)',
+        'noise.key(seed, step, "drop")',
+        ("asking",),
+    ),
+    Breakage(
+        "a prompt is drawn for the next picture",
+        "cli/labels.py",
+        "prompts[i % len(prompts)]",
+        "prompts[(i + 1) % len(prompts)]",
+        ("asking",),
+    ),
+)
