@@ -83,7 +83,7 @@ class DiTConfig:
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """The inverse of :meth:`to_dict`, also after a round trip through JSON (lists become tuples)."""
         known = {field.name for field in fields(cls)}
-        plain = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items() if name != "kind"}
+        plain: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items() if name != "kind"}
         if values.get("kind", "dit") != "dit":
             raise ValueError(f"a DiT's settings are of kind 'dit', but these are of kind {values['kind']!r}")
         if foreign := sorted(set(plain) - known):

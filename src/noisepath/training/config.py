@@ -14,9 +14,11 @@ from typing import Any, Self
 
 from noisepath.errors import unknown
 
-__all__ = ["PRECISIONS", "TrainConfig"]
+__all__ = ["NETWORKS", "PRECISIONS", "TrainConfig"]
 
 PRECISIONS = ("auto", "float32", "bfloat16")
+NETWORKS = ("unet", "dit")
+_NOT_OF = {"unet": ("patch",), "dit": ("fold", "channels", "blocks", "attention")}
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,12 @@ class TrainConfig:
     seed: int = 0
     """Every draw of the run is a hash of (seed, step, picture, purpose)."""
 
+    network: str = "unet"
+    """unet, or dit: a transformer."""
     size: str = "auto"
-    """U-Net size by name (``noisepath.nn.SIZES``); auto: by the pictures and the machine."""
+    """Size by name (``noisepath.nn.SIZES``, of a transformer ``DIT_SIZES``); auto: by the pictures and the machine."""
+    patch: int | None = None
+    """Side of the squares of pixels that become a transformer's tokens; by the pictures if not given."""
     fold: int | None = None
     """Side of the squares of pixels that the network sees as one place with more channels; 1: none."""
     linear: bool | None = None
@@ -117,8 +123,16 @@ class TrainConfig:
         for name in ("warmup", "sample_every", "save_every"):
             if not isinstance(value := getattr(self, name), int) or value < 0:
                 raise ValueError(f"{name} must be a whole number >= 0, but is {value!r}")
-        if self.fold is not None:
-            _positive_int(self, "fold")
+        for name in ("fold", "patch"):
+            if getattr(self, name) is not None:
+                _positive_int(self, name)
+        if self.network not in NETWORKS:
+            raise unknown("network", self.network, NETWORKS)
+        for name in _NOT_OF[self.network]:
+            if getattr(self, name) is not None:
+                raise ValueError(
+                    f"network {self.network!r} has no {name}, but it is to be {getattr(self, name)!r}: leave it out"
+                )
         if self.learning_rate is not None and not 0.0 < self.learning_rate < math.inf:
             raise ValueError(f"learning_rate must be positive, but is {self.learning_rate}")
         if len(self.ema_lengths) != 2 or not all(0.0 < length < math.inf for length in self.ema_lengths):
