@@ -92,14 +92,14 @@ def test_any_size_of_picture_comes_out_as_it_went_in(height: int, width: int, le
 
 
 def test_a_picture_that_needs_no_padding_is_not_padded_and_one_that_does_is_padded_around_it() -> None:
-    from noisepath.nn.unet import _crop, _pad
+    from noisepath.nn.blocks import crop, pad
 
     x = torch.arange(10.0).view(1, 1, 2, 5)
-    padded = _pad(x, 4)
+    padded = pad(x, 4)
     assert padded.shape == (1, 1, 4, 8)
-    assert torch.equal(_crop(padded, 2, 5), x)
+    assert torch.equal(crop(padded, 2, 5), x)
     assert torch.equal(padded[0, 0, :, 0], torch.tensor([0.0, 0.0, 5.0, 5.0]))  # the border is repeated, on both sides
-    assert _pad(x, 1) is x
+    assert pad(x, 1) is x
 
 
 def test_a_folded_network_sees_every_pixel_and_its_last_layer_crosses_the_seams() -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from noisepath.data import digits
-from noisepath.nn import UNet, UNetConfig
+from noisepath.nn import DiTConfig, UNet, UNetConfig
 from noisepath.training import TrainConfig, run
 from noisepath.training import plan as planning
 from noisepath.training.plan import bytes_needed, bytes_per_picture, choose, enough_memory, parts, shown_in_all
@@ -32,15 +32,51 @@ SMALL = UNetConfig(channels=(8, 16), blocks=1, attention=(1,), head_channels=4, 
         ((3, 128, 100), "mps", "base", 2),
     ],
 )
-def test_size_and_fold_follow_the_pictures_and_the_machine(
-    shape: tuple[int, ...], device: str, size: str, fold: int
-) -> None:
+def test_size_and_fold_follow_the_pictures_and_the_machine(shape: tuple[int, ...], device: str, size: str, fold: int) -> None:
     config, network, choices = choose(TrainConfig(), shape, 10, device)
     assert (config.size, config.fold) == (size, fold)
     assert network.fold == fold and network.in_channels == shape[0] and network.classes == 10
     told = {"size", "fold", "times", "learning_rate"} | ({"linear"} if max(shape) > 12 else set())
     assert {choice.name for choice in choices} == told
     assert all(choice.reason for choice in choices)
+
+
+@pytest.mark.parametrize(
+    ("shape", "device", "size", "patch"),
+    [
+        ((1, 8, 8), "cpu", "tiny", 1),
+        ((1, 28, 28), "cpu", "compact", 2),
+        ((3, 33, 20), "cpu", "compact", 4),
+        ((3, 16, 16), "cuda", "S", 1),
+        ((3, 128, 100), "cuda", "B", 8),
+    ],
+)
+def test_a_transformer_s_size_and_patch_follow_them_too(shape: tuple[int, ...], device: str, size: str, patch: int) -> None:
+    config, network, choices = choose(TrainConfig(network="dit"), shape, 10, device)
+    assert isinstance(network, DiTConfig)
+    assert (config.size, config.patch, config.fold) == (size, patch, None)
+    assert network == DiTConfig.named(
+        size, patch=patch, in_channels=shape[0], out_channels=shape[0], classes=10, time_scale=1000.0,
+        spectrum=shape[1:] if max(shape) > 12 else None,
+    )  # fmt: skip
+    assert config.learning_rate == (1e-4 if device == "cuda" else 1e-3)
+    assert {"size", "patch"} <= {choice.name for choice in choices} and "fold" not in {choice.name for choice in choices}
+    assert TrainConfig.from_dict(config.to_dict()) == config
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"network": "vit"}, "unknown network 'vit'; did you mean 'dit'"),
+        ({"network": "dit", "fold": 2}, "network 'dit' has no fold, but it is to be 2: leave it out"),
+        ({"network": "dit", "channels": (8,)}, "network 'dit' has no channels"),
+        ({"patch": 2}, "network 'unet' has no patch"),
+        ({"network": "dit", "patch": 0}, "patch must be a whole number >= 1, but is 0"),
+    ],
+)
+def test_what_a_network_does_not_have_is_refused(said: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TrainConfig(**said)
 
 
 def test_a_short_run_on_a_cpu_gets_the_network_that_learns_soonest() -> None:

@@ -11,8 +11,11 @@ import pytest
 import torch
 from torch import nn
 
+from noisepath.conditions import Condition
 from noisepath.data import Dataset, digits, some
-from noisepath.training import EMA, TrainConfig, Trainer, read_run, train
+from noisepath.levels import Level
+from noisepath.nn import DiT
+from noisepath.training import EMA, TrainConfig, Trainer, load, read_run, train
 from noisepath.training.checkpoint import State, newest, read_state, steps_of
 from noisepath.training.ema import gamma_of_length, length_of_gamma
 from noisepath.training.plan import network_config
@@ -359,6 +362,18 @@ def test_a_run_leaves_its_models_log_curve_and_grids(tmp_path: Path, capfd: pyte
     assert steps_of(out / "checkpoints") == [0, 1] and steps_of(out / "snapshots") == []
     assert (out / "mine.txt").exists()
     assert not capfd.readouterr().err
+
+
+def test_a_transformer_trains_and_comes_back(tmp_path: Path) -> None:
+    config = TrainConfig(network="dit", steps=3, batch_size=8, precision="float32", patch=4)
+    trained = train(digits(), tmp_path / "run", config, progress=False)
+    loaded = load(tmp_path / "run")
+    assert isinstance(loaded.network, DiT) and loaded.network.config.patch == 4 and loaded.network.config.classes == 10
+    assert read_run(tmp_path / "run").train.network == "dit"
+    x, level = torch.randn(2, 1, 8, 8), Level(1.0, 0.7)
+    told = Condition(label=torch.tensor([3, 5]))
+    assert torch.equal(loaded(x, level, told), trained(x, level, told))
+    assert not torch.equal(loaded(x, level, told), loaded(x, level, Condition(label=torch.tensor([10, 10]))))
 
 
 def test_the_model_of_a_run_is_the_average_and_not_the_last_weights(tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from noisepath.nn.attend import Attend, heads_for
 
 __all__ = [
-    "Attention", "CrossAttention", "Downsample", "Enter", "Leave", "Modulated", "ResidualBlock", "Upsample", "group_norm",
-    "zero",
+    "Attention", "CrossAttention", "Downsample", "Enter", "Leave", "Modulated", "ResidualBlock", "Upsample", "beside", "crop",
+    "group_norm", "pad", "zero",
 ]  # fmt: skip
 
 M = TypeVar("M", bound=nn.Module)
@@ -177,3 +177,22 @@ class Upsample(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x: (B, inputs, H, W) -> (B, outputs, 2 H, 2 W)."""
         return F.interpolate(self.conv(x), scale_factor=2.0, mode="nearest")
+
+
+def pad(x: Tensor, multiple: int) -> Tensor:
+    """Repeat the border on all sides until height and width are multiples of ``multiple``."""
+    height, width = (-size % multiple for size in x.shape[-2:])
+    if not (height or width):
+        return x
+    return F.pad(x, (width // 2, width - width // 2, height // 2, height - height // 2), mode="replicate")
+
+
+def crop(x: Tensor, height: int, width: int) -> Tensor:
+    """Undo :func:`pad`."""
+    top, left = (x.shape[-2] - height) // 2, (x.shape[-1] - width) // 2
+    return x[..., top : top + height, left : left + width]
+
+
+def beside(x: Tensor, channels: Tensor | None) -> Tensor:
+    """A picture and more channels of it, where there are some."""
+    return x if channels is None else torch.cat([x, channels], dim=1)

@@ -52,8 +52,8 @@ class Part:
 
     def __post_init__(self) -> None:
         lookup(KINDS, self.kind, "kind of condition")
-        if not self.name.isidentifier() or self.name in ("x", "t"):
-            raise ValueError(f"a condition's name is one word of letters, digits and _, not x or t, but is {self.name!r}")
+        if not self.name.isidentifier() or self.name in ("x", "t", "self"):
+            raise ValueError(f"a condition's name is one word of letters, digits and _, not x, t or self, but is {self.name!r}")
         for name in ("size", "length", "width", "layers"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:

@@ -13,7 +13,7 @@ from noisepath.errors import unknown
 from noisepath.nn.attend import TextEncoder
 from noisepath.nn.parts import Part
 
-__all__ = ["Heard", "Told", "check_names"]
+__all__ = ["Heard", "Told", "check_names", "check_pictures", "hear"]
 
 OCTAVES = 5
 """Sines and cosines of a value v: sin(2^j v), cos(2^j v) for j = -1 .. OCTAVES - 2."""
@@ -55,7 +55,8 @@ class Told(nn.Module):
         super().__init__()
         self.parts = tuple(parts)
         self.embedding, self.width = embedding, width
-        self.by_name = nn.ModuleDict({part.name: _KINDS[part.kind](part, embedding, width) for part in self.parts})
+        # a bare name such as "values" may be a method of the dictionary
+        self.by_name = nn.ModuleDict({f"part_{part.name}": _KINDS[part.kind](part, embedding, width) for part in self.parts})
 
     @property
     def channels(self) -> int:
@@ -79,7 +80,7 @@ class Told(nn.Module):
             if value is None:
                 value = part.null().to(x.device).expand(len(x), *part.null().shape[1:])
             part.check(value, len(x))
-            heard: Heard = self.by_name[part.name](value, x)
+            heard: Heard = self.by_name[f"part_{part.name}"](value, x)
             if heard.vector is not None:
                 vector = heard.vector if vector is None else vector + heard.vector
             if heard.places is not None and heard.mask is not None:
@@ -90,6 +91,45 @@ class Told(nn.Module):
         if not places:
             return Heard(vector, None, None, torch.cat(channels, 1) if channels else None)
         return Heard(vector, torch.cat(places, 1), torch.cat(masks, 1), torch.cat(channels, 1) if channels else None)
+
+
+def check_pictures(x: Tensor, t: Tensor, channels: int, what: str) -> None:
+    """ValueError unless x is (B, channels, H, W) and t is (B,)."""
+    if x.ndim != 4 or x.shape[1] != channels:
+        raise ValueError(f"the {what} takes x of shape (B, {channels}, H, W), but got {tuple(x.shape)}")
+    if t.shape != x.shape[:1]:
+        raise ValueError(f"the {what} takes one t per picture, shape ({len(x)},), but got {tuple(t.shape)}")
+
+
+def hear(
+    classes: nn.Embedding | None, told: Told | None, x: Tensor, label: Tensor | None, said: Mapping[str, Tensor], what: str
+) -> Heard:
+    """Class and conditions of the pictures x (B, C, H, W), for a network whose ``classes`` has "no class" as its last row."""
+    vector: Tensor | None = None
+    if classes is not None:
+        vector = classes(_label(label, x, classes.num_embeddings - 1, what))
+    elif label is not None:
+        if told is None:
+            raise ValueError(f"the {what} has no classes ({what.replace('-', '')}Config.classes is 0), but was given labels")
+        said = {**said, "label": label}
+    if told is None:
+        check_names(said, (), what)
+        return Heard(vector, None, None, None)
+    heard: Heard = told(said, x)
+    if vector is None:
+        return heard
+    return heard._replace(vector=vector if heard.vector is None else vector + heard.vector)
+
+
+def _label(label: Tensor | None, x: Tensor, classes: int, what: str) -> Tensor:
+    if label is None:
+        return torch.full((len(x),), classes, device=x.device)
+    if label.shape != x.shape[:1] or label.is_floating_point():
+        raise ValueError(
+            f"the {what} takes one whole-number label per picture, shape ({len(x)},), "
+            f"but got {label.dtype} of shape {tuple(label.shape)}"
+        )
+    return label
 
 
 class _Class(nn.Module):

@@ -16,10 +16,21 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from noisepath.embedding import get_timestep_embedding
-from noisepath.nn.blocks import Attention, CrossAttention, Downsample, Enter, Leave, ResidualBlock, Upsample
+from noisepath.nn.blocks import (
+    Attention,
+    CrossAttention,
+    Downsample,
+    Enter,
+    Leave,
+    ResidualBlock,
+    Upsample,
+    beside,
+    crop,
+    pad,
+)  # fmt: skip
 from noisepath.nn.config import UNetConfig
 from noisepath.nn.linear import LinearPart
-from noisepath.nn.told import Heard, Told, check_names
+from noisepath.nn.told import Heard, Told, check_pictures, hear
 
 __all__ = ["UNet"]
 
@@ -88,16 +99,16 @@ class UNet(nn.Module):
         """
         e, heard = self._embed(x, t, label, said)
         if self.linear is None:
-            return self._features(_with(x, heard.channels), e, heard)
+            return self._features(beside(x, heard.channels), e, heard)
         first, noise, size = self.linear(x, t)
-        learned = self._features(_with(torch.cat([x, noise.to(x.dtype)], dim=1), heard.channels), e, heard)
+        learned = self._features(beside(torch.cat([x, noise.to(x.dtype)], dim=1), heard.channels), e, heard)
         out: Tensor = (first + size * learned).to(x.dtype)
         return out
 
     def _features(self, x: Tensor, e: Tensor, heard: Heard) -> Tensor:
         """Down, middle and up: what is learned of the pictures x, told e and what else was heard."""
         height, width = x.shape[-2:]
-        seen = _pad(x, self.config.fold * 2 ** len(self.shrink))
+        seen = pad(x, self.config.fold * 2 ** len(self.shrink))
         x = _ordered(self.enter(seen))
         kept: list[Tensor] = []
         for level in range(len(self.down)):
@@ -112,42 +123,15 @@ class UNet(nn.Module):
                 x = stage(torch.cat([x, kept.pop()], dim=1), e, heard)
             x = self.grow[level - 1](x) if level else x
         out: Tensor = self.leave(x, seen, e)
-        return _crop(out, height, width)
+        return crop(out, height, width)
 
     def _embed(self, x: Tensor, t: Tensor, label: Tensor | None, said: Mapping[str, Tensor]) -> tuple[Tensor, Heard]:
         """Check the inputs; e: (B, embedding), and what else was heard."""
-        config = self.config
-        if x.ndim != 4 or x.shape[1] != config.in_channels:
-            raise ValueError(f"the U-Net takes x of shape (B, {config.in_channels}, H, W), but got {tuple(x.shape)}")
-        if t.shape != x.shape[:1]:
-            raise ValueError(f"the U-Net takes one t per picture, shape ({len(x)},), but got {tuple(t.shape)}")
-        features = get_timestep_embedding(t * config.time_scale, config.embedding)
+        check_pictures(x, t, self.config.in_channels, "U-Net")
+        features = get_timestep_embedding(t * self.config.time_scale, self.config.embedding)
         e: Tensor = self.embed_time(features.to(x.dtype))
-        if self.embed_label is not None:
-            e = e + self.embed_label(self._label(label, x))
-        elif label is not None:
-            if self.told is None:
-                raise ValueError("the U-Net has no classes (UNetConfig.classes is 0), but was given labels")
-            said = {**said, "label": label}
-        if self.told is None:
-            check_names(said, (), "U-Net")
-            return F.silu(e), Heard(None, None, None, None)
-        heard: Heard = self.told(said, x)
+        heard = hear(self.embed_label, self.told, x, label, said, "U-Net")
         return F.silu(e if heard.vector is None else e + heard.vector), heard
-
-    def _label(self, label: Tensor | None, x: Tensor) -> Tensor:
-        if label is None:
-            return torch.full((len(x),), self.config.classes, device=x.device)
-        if label.shape != x.shape[:1] or label.is_floating_point():
-            raise ValueError(
-                f"the U-Net takes one whole-number label per picture, shape ({len(x)},), "
-                f"but got {label.dtype} of shape {tuple(label.shape)}"
-            )
-        return label
-
-
-def _with(x: Tensor, channels: Tensor | None) -> Tensor:
-    return x if channels is None else torch.cat([x, channels], dim=1)
 
 
 def _stages(level: nn.Module) -> Iterator[nn.Module]:
@@ -160,17 +144,3 @@ def _ordered(x: Tensor) -> Tensor:
     a few percent at 16 x 16, nothing below."""
     large = x.device.type == "cpu" and x.shape[-2] * x.shape[-1] >= 256
     return x.contiguous(memory_format=torch.channels_last) if large else x
-
-
-def _pad(x: Tensor, multiple: int) -> Tensor:
-    """Repeat the border on all sides until height and width are multiples of ``multiple``."""
-    height, width = (-size % multiple for size in x.shape[-2:])
-    if not (height or width):
-        return x
-    return F.pad(x, (width // 2, width - width // 2, height // 2, height - height // 2), mode="replicate")
-
-
-def _crop(x: Tensor, height: int, width: int) -> Tensor:
-    """Undo :func:`_pad`."""
-    top, left = (x.shape[-2] - height) // 2, (x.shape[-1] - width) // 2
-    return x[..., top : top + height, left : left + width]

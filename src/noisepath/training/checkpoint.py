@@ -48,7 +48,7 @@ class ModelInfo:
     """What a model must remember beside its weights; plain values that round-trip through JSON."""
 
     network: dict[str, Any]
-    """``UNetConfig.to_dict()``."""
+    """``UNetConfig.to_dict()``, or a DiT's."""
     schedule: dict[str, Any]
     """``schedules.to_dict``."""
     prediction: str
@@ -175,14 +175,13 @@ def load(run: str | os.PathLike[str], device: str = "cpu", average: str = "model
     from noisepath.asking import Vocabulary
     from noisepath.denoiser import Denoiser
     from noisepath.errors import unknown
-    from noisepath.nn.config import UNetConfig
-    from noisepath.nn.unet import UNet
+    from noisepath.nn.kinds import network_from_dict
 
     if average not in AVERAGES:
         raise unknown("average", average, AVERAGES)
     folder = _model_folder(Path(run))
     info = _read_info(folder)
-    network = UNet(UNetConfig.from_dict(info.network))
+    network = network_from_dict(info.network)
     _fill(network, _read_tensors(folder / f"{average}.safetensors"), folder / f"{average}.safetensors")
     vocabulary = Vocabulary.from_info(info.class_names, info.vocabulary)
     hidden = ("network", "schedule", "vocabulary")

@@ -14,10 +14,12 @@ from typing import Any, Self
 
 from noisepath.errors import unknown
 
-__all__ = ["PRECISIONS", "TOKENS", "TrainConfig"]
+__all__ = ["NETWORKS", "PRECISIONS", "TOKENS", "TrainConfig"]
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 TOKENS = ("auto", "words", "bytes")
+NETWORKS = ("unet", "dit")
+_NOT_OF = {"unet": ("patch",), "dit": ("fold", "channels", "blocks", "attention")}
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,12 @@ class TrainConfig:
     seed: int = 0
     """Every draw of the run is a hash of (seed, step, picture, purpose)."""
 
+    network: str = "unet"
+    """unet, or dit: a transformer."""
     size: str = "auto"
-    """U-Net size by name (``noisepath.nn.SIZES``); auto: by the pictures and the machine."""
+    """Size by name (``noisepath.nn.SIZES``, of a transformer ``DIT_SIZES``); auto: by the pictures and the machine."""
+    patch: int | None = None
+    """Side of the squares of pixels that become a transformer's tokens; by the pictures if not given."""
     fold: int | None = None
     """Side of the squares of pixels that the network sees as one place with more channels; 1: none."""
     linear: bool | None = None
@@ -131,9 +137,16 @@ class TrainConfig:
         for name in ("warmup", "sample_every", "save_every"):
             if not isinstance(value := getattr(self, name), int) or value < 0:
                 raise ValueError(f"{name} must be a whole number >= 0, but is {value!r}")
-        for name in ("fold", "text_length"):
+        for name in ("fold", "patch", "text_length"):
             if getattr(self, name) is not None:
                 _positive_int(self, name)
+        if self.network not in NETWORKS:
+            raise unknown("network", self.network, NETWORKS)
+        for name in _NOT_OF[self.network]:
+            if getattr(self, name) is not None:
+                raise ValueError(
+                    f"network {self.network!r} has no {name}, but it is to be {getattr(self, name)!r}: leave it out"
+                )
         if self.tokens not in TOKENS:
             raise unknown("kind of tokens", self.tokens, TOKENS)
         if self.learning_rate is not None and not 0.0 < self.learning_rate < math.inf:

@@ -6,10 +6,13 @@ The rules, for a longer side of s pixels:
                 half an hour; on an accelerator small up to 16 and base beyond
     fold        1 up to 20 pixels; beyond, squares of 2 (of 4 beyond 48) on a CPU, where full size would take days;
                 on an accelerator squares of 2 beyond 96
+    patch       of a transformer 1 up to 16 pixels, twice that for each doubling beyond: 256 tokens at most; its size is tiny or
+                compact on a CPU, S or B on an accelerator
     linear      beyond 12 pixels a network with edm's prediction begins as the best linear denoiser of the pictures' spectrum
     times       log-normal noise levels around log sigma = -1.2 for 8 pixels, and higher by log(s / 8) for larger pictures, up
                 to 0: neighbouring pixels are alike, so that it takes more noise to hide what a picture shows
-    rate        3e-3 up to 2 million parameters, 2e-3 up to 12 million, 5e-4 beyond
+    rate        3e-3 up to 2 million parameters, 2e-3 up to 12 million, 5e-4 beyond; of a transformer 1e-3 up to 12 million,
+                1e-4 beyond (Peebles & Xie)
     length      each picture 50 times, but 80,000 pictures at least; at most 60 minutes on a CPU, 8 hours on an accelerator
     parts       on a CPU a batch is computed in parts that keep 640 MiB or less for their gradient, which is as fast or faster
     precision   the faster of float32 and bfloat16, measured, where the processor has bfloat16; a CPU keeps attention in float32
@@ -28,6 +31,8 @@ from torch import Tensor, nn
 
 from noisepath import schedules
 from noisepath.nn.config import UNetConfig
+from noisepath.nn.dit_config import DiTConfig
+from noisepath.nn.kinds import NETWORKS, network_of
 from noisepath.nn.parts import Part
 from noisepath.training.config import TrainConfig
 
@@ -87,19 +92,23 @@ class Plan:
 
 def choose(
     config: TrainConfig, shape: tuple[int, ...], classes: int, device: str, conditions: tuple[Part, ...] = ()
-) -> tuple[TrainConfig, UNetConfig, list[Choice]]:
+) -> tuple[TrainConfig, UNetConfig | DiTConfig, list[Choice]]:
     """The configuration with network and rate filled in, the network's numbers, and the reasons."""
     side, on_cpu = max(shape[1:]), device.startswith("cpu")
     where = "a CPU" if on_cpu else "an accelerator"
     choices: list[Choice] = []
     if config.size == "auto":
         long = config.steps is None and (config.minutes is None or config.minutes > 30)
-        on_a_cpu = "tiny" if side <= 12 else "small" if long else "compact"
-        size = on_a_cpu if on_cpu else "small" if side <= 16 else "base"
+        on_a_cpu = "tiny" if side <= 12 else "small" if long and config.network == "unet" else "compact"
+        small, base = ("S", "B") if config.network == "dit" else ("small", "base")
+        size = on_a_cpu if on_cpu else small if side <= 16 else base
         config = replace(config, size=size)
         how_long = ", more than half an hour" if size == "small" and on_cpu else ""
         choices.append(Choice("size", size, f"{side} pixels on {where}{how_long}"))
-    if config.fold is None:
+    if config.network == "dit" and config.patch is None:
+        config = replace(config, patch=2 ** max(0, math.ceil(math.log2(side / 16))))
+        choices.append(Choice("patch", str(config.patch), f"{side} pixels in 256 tokens at most"))
+    if config.network == "unet" and config.fold is None:
         fold = (1 if side <= 20 else 2 if side <= 48 else 4) if on_cpu else (1 if side <= 96 else 2)
         config = replace(config, fold=fold)
         reason = (
@@ -127,8 +136,10 @@ def choose(
         choices.append(Choice("times", f"{mean:g}", f"mean log sigma of the noise that is trained on, for {side} pixels"))
     if config.learning_rate is None:
         with torch.device("meta"):
-            million = _parameters(_unet(network)) / 1e6
+            million = _parameters(network_of(network)) / 1e6
         rate = 3e-3 if million <= 2 else 2e-3 if million <= 12 else 5e-4
+        if config.network == "dit":
+            rate = 1e-3 if million <= 12 else 1e-4
         config = replace(config, learning_rate=rate)
         choices.append(Choice("learning_rate", f"{rate:g}", f"{million:.2g} million parameters"))
     return config, network, choices
@@ -140,13 +151,14 @@ def network_config(
     config: TrainConfig,
     schedule: schedules.Schedule,
     conditions: tuple[Part, ...] = (),
-) -> UNetConfig:
-    """The U-Net's numbers for pictures: the size by name, what the configuration says otherwise, channels, what it is told."""
-    said = {name: getattr(config, name) for name in ("channels", "blocks", "attention", "fold")}
+) -> UNetConfig | DiTConfig:
+    """The network's numbers for pictures: the size by name, what the configuration says otherwise, channels, what is told."""
+    own = ("patch",) if config.network == "dit" else ("channels", "blocks", "attention", "fold")
+    said = {name: getattr(config, name) for name in own}
     # sines and cosines resolve a range of about 1000: log(sigma / alpha) / 4 and t in [0, 1] are stretched to it
     axis = 1.0 if config.prediction == "edm" else schedule.num_timesteps or schedule.t_max - schedule.t_min
     channels = shape[0]
-    return UNetConfig.named(
+    return NETWORKS[config.network].named(
         config.size,
         **{name: value for name, value in said.items() if value is not None},
         in_channels=channels,
@@ -270,12 +282,6 @@ def _duration(seconds: float) -> str:
         if seconds < 7200
         else f"{seconds / 3600:.1f} hours"
     )
-
-
-def _unet(config: UNetConfig) -> nn.Module:
-    from noisepath.nn.unet import UNet
-
-    return UNet(config)
 
 
 def _parameters(network: nn.Module) -> int:

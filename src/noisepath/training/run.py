@@ -28,6 +28,8 @@ from noisepath.data import DataConfig, changed, holdout_size, open_data, some, s
 from noisepath.denoiser import Denoiser
 from noisepath.errors import lookup
 from noisepath.files import clear_leftovers, write_whole
+from noisepath.nn.dit import DiT
+from noisepath.nn.kinds import network_of
 from noisepath.nn.unet import UNet
 from noisepath.times import TIMES
 from noisepath.training import plan as planning
@@ -64,7 +66,7 @@ class Made:
     make: Callable[[TrainConfig, int], Trainer]
     config: TrainConfig
     choices: list[planning.Choice]
-    network: UNet
+    network: UNet | DiT
     pictures: int
 
 
@@ -78,7 +80,7 @@ def train(
     overwrite: bool = False,
     say: Callable[[str], None] = lambda text: None,
 ) -> Denoiser:
-    """Train a U-Net on pictures and leave the run in the folder ``out``.
+    """Train a network on pictures and leave the run in the folder ``out``.
 
     Args:
         data: a folder, a zip, a :class:`noisepath.data.DataConfig`, or pictures that are there already, such as
@@ -207,7 +209,7 @@ def build(
         gamma_of_length(length)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        network = UNet(numbers)
+        network = network_of(numbers)
     if network.linear is not None:
         network.linear.measure(some(data, SPECTRUM_OF), data.sigma_data)
     config, reasons = planning.in_parts(config, network, tuple(data.shape), device, 1 if team is None else team.count)
