@@ -96,9 +96,7 @@ class Vocabulary:
         """The condition of one picture that says nothing; None where nothing can be said."""
         return Condition({name: e.part().null().to(device) for name, e in self.entries.items()}) if self.entries else None
 
-    def condition(
-        self, n: int, *, device: torch.device | str = "cpu", cut: bool = False, **asked: Any
-    ) -> Condition | None:
+    def condition(self, n: int, *, device: torch.device | str = "cpu", cut: bool = False, **asked: Any) -> Condition | None:
         """What is asked for, for n pictures; names that are left out say nothing.
 
         Args:
