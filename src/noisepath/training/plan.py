@@ -11,8 +11,8 @@ The rules, for a longer side of s pixels:
     linear      beyond 12 pixels a network with edm's prediction begins as the best linear denoiser of the pictures' spectrum
     times       log-normal noise levels around log sigma = -1.2 for 8 pixels, and higher by log(s / 8) for larger pictures, up
                 to 0: neighbouring pixels are alike, so that it takes more noise to hide what a picture shows
-    rate        3e-3 up to 2 million parameters, 2e-3 up to 12 million, 5e-4 beyond; of a transformer 1e-3 up to 12 million, 1e-4
-                beyond (Peebles & Xie)
+    rate        3e-3 up to 2 million parameters, 2e-3 up to 12 million, 5e-4 beyond; of a transformer 1e-3 up to 12 million,
+                1e-4 beyond (Peebles & Xie)
     length      each picture 50 times, but 80,000 pictures at least; at most 60 minutes on a CPU, 8 hours on an accelerator
     parts       on a CPU a batch is computed in parts that keep 640 MiB or less for their gradient, which is as fast or faster
     precision   the faster of float32 and bfloat16, measured, where the processor has bfloat16; a CPU keeps attention in float32
