@@ -316,7 +316,9 @@ def _contenders(
         if at and own not in SPACINGS:
             raise unknown(f"spacing in {given!r}", own, SPACINGS)
         build = resolve(name, width) if isinstance(given, str) else resolve(given)
-        found += [_Contender(find(name) if named is None else label, build, spacing) for spacing in ([own] if at else spacings)]
+        found += [
+            _Contender(find(name) if named is None else label, build, spacing) for spacing in ([own] if at else spacings)
+        ]
     names = [f"{contender.label}@{contender.spacing}" for contender in found]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"{', '.join(twice)} would be compared with itself: each solver and spacing is named once")

@@ -91,7 +91,9 @@ def unguidable(denoiser: Denoise) -> str | None:
         return "this model was trained without classes, so it has no null condition to guide away from"
     training = (getattr(denoiser, "info", None) or {}).get("training") or {}
     if training.get("drop_condition") == 0:
-        return "this model was trained without condition dropout (drop_condition 0), so its null condition means nothing"
+        return (
+            "this model was trained without condition dropout (drop_condition 0), so its null condition means nothing"
+        )
     return None
 
 

@@ -171,7 +171,7 @@ def _show(axes: Axes, picture: np.ndarray[Any, Any]) -> None:
 
 def _landscape(size: int = 32) -> Tensor:
     """A picture to destroy, (1, 3, size, size): an evening sky, a sun, two ranges of hills."""
-    y, x = np.mgrid[0 : 1 : size * 1j, 0 : 1 : size * 1j]
+    y, x = np.mgrid[0:1:size * 1j, 0:1:size * 1j]
     picture = np.stack([0.35 + 0.65 * y, 0.3 + 0.35 * y, 0.75 - 0.3 * y])
     layers = [
         ((x - 0.68) ** 2 + (y - 0.38) ** 2 < 0.015, (1.0, 0.93, 0.6)),
@@ -270,7 +270,9 @@ def visible(trajectory: Trajectory) -> list[Tensor]:
     return [x / math.hypot(level.alpha, level.sigma) for level, x in zip(levels, states, strict=True)]
 
 
-def trajectory_figure(trajectory: Trajectory, path: str | os.PathLike[str], pictures: int = 2, columns: int = 11) -> Path:
+def trajectory_figure(
+    trajectory: Trajectory, path: str | os.PathLike[str], pictures: int = 2, columns: int = 11
+) -> Path:
     """A run as a PNG: for each of the first ``pictures``, x_t above and what the denoiser believes the picture is below.
 
     ``columns`` moments are shown, spread evenly over the run, its first and last among them; where the denoiser was not

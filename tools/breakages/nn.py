@@ -11,10 +11,10 @@ BREAKAGES = (
     Breakage("attention forgets its mask", "nn/attend.py", "attn_mask=seen", "attn_mask=None", ("nn_told",)),
     Breakage("words have no places", "nn/attend.py", "dim=1) + self.places", "dim=1) + self.places[:1]", ("nn_told",)),
     Breakage(
-        "a number that is not said is 0 that is said",
+        "a number that is not said makes all NaN",
         "nn/told.py",
-        "known[..., None].to(v.dtype)]",
-        "torch.ones_like(v)[..., None]]",
+        "v = value.nan_to_num(0.0)",
+        "v = value",
         ("nn_told",),
     ),
     Breakage(

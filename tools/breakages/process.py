@@ -28,7 +28,9 @@ BREAKAGES = (
         "sines[1] * sines[2 * k]",
         ("tables",),
     ),
-    Breakage("sigmoid betas start at -5", "tables.py", "fade = Decimal(6).exp()", "fade = Decimal(5).exp()", ("tables",)),
+    Breakage(
+        "sigmoid betas start at -5", "tables.py", "fade = Decimal(6).exp()", "fade = Decimal(5).exp()", ("tables",)
+    ),
     Breakage(
         "the posterior looks at its own step's noise",
         "tables.py",

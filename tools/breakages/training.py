@@ -42,7 +42,9 @@ BREAKAGES = (
         "power * s * share",
         ("nn_linear",),
     ),
-    Breakage("min-SNR is a maximum", "training/weighting.py", "log_snr.clamp(max=", "log_snr.clamp(min=", ("objective",)),
+    Breakage(
+        "min-SNR is a maximum", "training/weighting.py", "log_snr.clamp(max=", "log_snr.clamp(min=", ("objective",)
+    ),
     Breakage(
         "the moving average's exponent is off by one",
         "training/ema.py",

@@ -95,10 +95,8 @@ def _of_the_reference(made: Comparison) -> list[str]:
         if reference.moved is None:
             lines.append(f"the reference{scale}: {reference.calls} calls, all there is room for: it may not have converged")
             continue
-        verdict = (
-            "smaller distances say nothing"
-            if reference.converged
-            else (f"NOT CONVERGED to {reference.tolerance:g}: distances below a few times that say nothing")
+        verdict = "smaller distances say nothing" if reference.converged else (
+            f"NOT CONVERGED to {reference.tolerance:g}: distances below a few times that say nothing"
         )
         lines.append(f"the reference{scale}: {reference.calls} calls, half as many are {reference.moved:.4f} away; {verdict}")
     if any(entry.rmse is None for entry in made.entries):

@@ -234,7 +234,9 @@ def _held(work: _Work) -> list[list[Tensor]]:
     mask = torch.stack(masks).to(work.device)
     strength = 1.0 if work.command.strength is None else level_of(work.denoiser, work.command.strength)
     repeats = work.command.jumps or 0
-    return _drawn(work, lambda x, which, told: inpaint(work.guided, x, mask[which], strength=strength, repeats=repeats, **told))
+    return _drawn(
+        work, lambda x, which, told: inpaint(work.guided, x, mask[which], strength=strength, repeats=repeats, **told)
+    )
 
 
 def _small(mask: NDArray[np.float32], shape: tuple[int, int, int], canvas: Canvas) -> Tensor:

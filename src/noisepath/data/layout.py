@@ -49,7 +49,7 @@ def arrange(source: Source) -> Layout:
     if loose:
         inside = next(name for name in found.pictures if "/" in name[len(top) :])[len(top) :].split("/")[0]
         raise ValueError(
-            f"{source.path!r} holds pictures ({loose[0][len(top) :]} ...) beside folders of pictures ({inside} ...): "
+            f"{source.path!r} holds pictures ({loose[0][len(top):]} ...) beside folders of pictures ({inside} ...): "
             f"put each picture into a class folder, or all into one folder, or say what is what in {METADATA}"
         )
     return _by_folders(tuple(found.pictures), top)

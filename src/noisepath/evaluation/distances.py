@@ -218,7 +218,8 @@ def share_interval(hits: int, count: int, level: float = 0.95) -> Interval:
 def ratio_interval(above: Features, below: Features, seed: int = 0, resamples: int = 1000) -> Interval:
     """The bootstrap interval of mean(above) / mean(below), for two independent sets of numbers."""
     drawn = [
-        _redrawn(len(values), resamples, seed, which) @ values / len(values) for values, which in ((above, "a"), (below, "b"))
+        _redrawn(len(values), resamples, seed, which) @ values / len(values)
+        for values, which in ((above, "a"), (below, "b"))
     ]
     return percentiles(_moved(drawn[0] / drawn[1], float(above.mean() / below.mean())))
 

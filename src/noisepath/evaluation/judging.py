@@ -1,10 +1,10 @@
 """Samples drawn from a denoiser, and every figure of them, each beside what real pictures get.
 
-read_as_asked                                           by the classifier, overall and for each class
-frechet_distance, frechet_ratio (over the real one),
-kernel_distance, precision, recall                      in each feature space, against the reference
-nearest_ratio                                           in pixels and in the features, against the training pictures
-copies                                                  in pixels, against the training pictures
+    read_as_asked                                           by the classifier, overall and for each class
+    frechet_distance, frechet_ratio (over the real one),
+    kernel_distance, precision, recall                      in each feature space, against the reference
+    nearest_ratio                                           in pixels and in the features, against the training pictures
+    copies                                                  in pixels, against the training pictures
 """
 
 from __future__ import annotations

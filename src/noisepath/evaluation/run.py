@@ -1,10 +1,10 @@
 """Evaluating a run: from its folder to a report and pictures in ``RUN/evaluation``.
 
-report.json            every figure with its terms (:mod:`.report`)
-loss_by_level.png      the loss by noise level, held out and trained on
-neighbours.png         samples beside their nearest training pictures
-grid.png               samples, classes as columns; grid-guidance-2.png: those with guidance 2
-classifier/            the classifier that reads them and gives the features
+    report.json            every figure with its terms (:mod:`.report`)
+    loss_by_level.png      the loss by noise level, held out and trained on
+    neighbours.png         samples beside their nearest training pictures
+    grid.png               samples, classes as columns; grid-guidance-2.png: those with guidance 2
+    classifier/            the classifier that reads them and gives the features
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """HTML elements as text: whatever is put into one is escaped, unless an element made it.
 
-element("p", "a < b", class_="note")  ->  <p class="note">a &lt; b</p>
+    element("p", "a < b", class_="note")  ->  <p class="note">a &lt; b</p>
 """
 
 from __future__ import annotations

@@ -240,7 +240,7 @@ def _reach(level: Level) -> float:
 def _er_integral(known: Sequence[Point], start: float, s: Level, phi: Callable[[float], float]) -> Lin:
     """alpha_s phi_s times the integral of phi' / phi^2 and the polynomial D(l) through the beliefs, which is by parts
 
-    alpha_s (D(l_s) - (phi_s / phi_t) D(l_t) + phi_s * integral from l_s to l_t of D'(l) / phi(l) dl).
+        alpha_s (D(l_s) - (phi_s / phi_t) D(l_t) + phi_s * integral from l_s to l_t of D'(l) / phi(l) dl).
     """
     end = s.noise_ratio
     kept, length = phi(end) / phi(start), math.log(start / end)
