@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from _peer_samplers import Asked, Contender, Sampler
+from _contender import Asked, Contender, Sampler
 from _problems import LARGEST, SIGMAS, sigma_at
 
 os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")

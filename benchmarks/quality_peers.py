@@ -28,8 +28,9 @@ from torch import Tensor  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
 import _kept  # noqa: E402
+from _contender import Contender  # noqa: E402
 from _kept import Cell, Kept, Row  # noqa: E402
-from _peer_samplers import Contender, contenders  # noqa: E402
+from _peer_samplers import contenders  # noqa: E402
 from _peers import version  # noqa: E402
 from _problems import CACHE, CALLS, PROBLEMS, STARTS, Problem, answers, disagreement, errors, figures, problem  # noqa: E402
 

@@ -18,7 +18,8 @@ from PIL import Image
 
 import noisepath
 from noisepath.cli import main
-from noisepath.cli.options import COMMANDS, Compare, Sample, Train, parse
+from noisepath.cli.options import COMMANDS, Compare, Sample, Train
+from noisepath.cli.parsing import parse
 from noisepath.data import DataConfig
 from noisepath.sampling import DEFAULTS
 from noisepath.training import RunConfig, TrainConfig

@@ -19,7 +19,8 @@ import torch
 import noisepath
 from noisepath.cli import doctor
 from noisepath.cli.doctor import Machine, advice, examine, machine
-from noisepath.cli.options import Doctor, parse
+from noisepath.cli.options import Doctor
+from noisepath.cli.parsing import parse
 
 WELL = Machine(
     cores=8, threads=8, memory=32e9, available=20e9, space=1e11, shared=16e9, nvidia=False, cuda=False, cores_there=8

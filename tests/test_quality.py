@@ -15,8 +15,8 @@ from torch import Tensor
 import _kept
 import _problems
 import quality
+from _contender import Asked, Contender
 from _kept import Kept, Row
-from _peer_samplers import Asked, Contender
 from _problems import LARGEST, LAST, PROBLEMS, Blend, Ideal, Problem, disagreement, errors, figures, problem, solved
 from noisepath.exact import Gaussian
 from noisepath.levels import Level

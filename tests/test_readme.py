@@ -12,8 +12,9 @@ from PIL import Image
 
 import noisepath
 from noisepath.cli import main
-from noisepath.cli.options import Demo, parse
-from noisepath.nn import SIZES
+from noisepath.cli.options import Demo
+from noisepath.cli.parsing import parse
+from noisepath.nn import DIT_SIZES, SIZES
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -78,7 +79,7 @@ def test_what_is_shortened_is_still_in_the_readme() -> None:
         ("training times", noisepath.TIMES),
         ("weightings", noisepath.WEIGHTINGS),
         ("guidance", noisepath.GUIDANCES),
-        ("networks", SIZES),
+        ("networks", [*SIZES, *DIT_SIZES]),
         ("truth", ["Gaussian", "Mixture", "FiniteData"]),
     ],
 )

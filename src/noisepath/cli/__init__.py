@@ -33,7 +33,8 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _run(args: Sequence[str]) -> None:
-    from noisepath.cli.options import Doctor, parse
+    from noisepath.cli.options import Doctor
+    from noisepath.cli.parsing import parse
 
     command = parse(args)
     if isinstance(command, Doctor):  # works where torch itself is broken

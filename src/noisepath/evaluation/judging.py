@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from noisepath.evaluation.classifier import Classifier
     from noisepath.evaluation.space import Features, Space
 
-__all__ = ["Asked", "Drawn", "Judge", "draw", "in_proportion", "judge", "losses"]
+__all__ = ["Asked", "Drawn", "Judge", "draw", "in_proportion", "judge", "losses", "told_more"]
 
 MOST_FOR_LOSS = 256
 SHOWN = 16
@@ -82,7 +82,7 @@ def draw(
     """Samples as 8 bits hold them: of the training pictures' classes in their proportions, or, of a model that is told more, of
     what pictures from all over the training data say."""
     labels, condition = None, None
-    if denoiser.vocabulary is not None and denoiser.vocabulary.others:
+    if told_more(denoiser):
         pictures_of = torch.linspace(0, len(train) - 1, asked.n).round().long()
         labels = None if train.labels is None else train.labels[pictures_of]
         condition = _said(denoiser, train, pictures_of.tolist(), device)
@@ -105,6 +105,11 @@ def draw(
     calls = calls if guidance == 1 else 2 * calls
     sampling = Sampling(asked.solver, asked.spacing, asked.steps, calls, float(guidance), asked.seed)
     return Drawn(sampling, as_saved(pictures), labels)
+
+
+def told_more(denoiser: Denoiser) -> bool:
+    """Whether a model is told more than its pictures' class; an exact one says nothing of that."""
+    return bool(getattr(getattr(denoiser, "vocabulary", None), "others", None))
 
 
 def _said(denoiser: Denoiser, data: Data, pictures: Sequence[int], device: str) -> Condition | None:
@@ -295,7 +300,7 @@ def losses(
         which = chosen(len(data), count, seed, "loss by level")
         pictures, labels, shown = read(data, which)
         told: Tensor | Condition | None = None if denoiser.null is None else labels
-        if denoiser.vocabulary is not None and denoiser.vocabulary.others:
+        if told_more(denoiser):
             told = _said(denoiser, data, shown, device)
         found = loss_by_level(denoiser, pictures, told, log_snrs=at, seed=seed, device=device, progress=progress)
         return [mean for _, mean in found]

@@ -22,7 +22,7 @@ from noisepath.evaluation import figures
 from noisepath.evaluation.classifier import SMALLEST, Classifier, Recipe, load_classifier, save_classifier, train_classifier
 from noisepath.evaluation.distances import share_interval
 from noisepath.evaluation.features import classifier_space, folder_space, pixel_space
-from noisepath.evaluation.judging import Asked, Drawn, draw, judge, losses
+from noisepath.evaluation.judging import Asked, Drawn, draw, judge, losses, told_more
 from noisepath.evaluation.report import FILE, Reader, Report, SampleSet, write_report
 from noisepath.evaluation.space import Space
 from noisepath.evaluation.standards import Real, gather
@@ -89,8 +89,7 @@ def evaluate(
     config, denoiser = read_run(run), load(run, device)
     pictures = _pictures(config, data)
     notes = _check_data(Path(run), denoiser, pictures)
-    told_more = denoiser.vocabulary is not None and bool(denoiser.vocabulary.others)
-    conditional = denoiser.null is not None and (told_more or pictures.labels is not None)
+    conditional = denoiser.null is not None and (told_more(denoiser) or pictures.labels is not None)
     train, held_out = _parts(config, pictures)
     asked = Asked(
         n=min(MOST_SAMPLES, len(train)) if n is None else n,

@@ -1,0 +1,161 @@
+"""Words of the command line -> a command, or an error in one line with the nearest that would be right."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import tyro
+from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, subcommand
+
+from noisepath import __version__
+from noisepath.cli.options import (
+    COMMANDS,
+    Command,
+    Compare,
+    Data,
+    Demo,
+    Doctor,
+    Edit,
+    Evaluate,
+    Guidance,
+    SaidOfData,
+    SaidOfTraining,
+    Sample,
+    Schedule,
+    Solvers,
+    Train,
+    Tune,
+)
+from noisepath.data.config import DataConfig
+from noisepath.errors import unknown
+from noisepath.training.config import TrainConfig
+from noisepath.training.record import read_toml
+
+__all__ = ["parse"]
+
+_Parsed = (
+    Annotated[Demo, subcommand("demo")]
+    | Annotated[Train, subcommand("train")]
+    | Annotated[Sample, subcommand("sample")]
+    | Annotated[Edit, subcommand("edit")]
+    | Annotated[Compare, subcommand("compare")]
+    | Annotated[Guidance, subcommand("guidance")]
+    | Annotated[Evaluate, subcommand("evaluate")]
+    | Annotated[Tune, subcommand("tune")]
+    | Annotated[Schedule, subcommand("schedule")]
+    | Annotated[Solvers, subcommand("solvers")]
+    | Annotated[Data, subcommand("data")]
+    | Annotated[Doctor, subcommand("doctor")]
+)
+
+
+_ABOUT = "Diffusion and flow models: train them, sample them, see what they do."
+
+
+def parse(args: Sequence[str]) -> Command:
+    """The command that ``args`` ask for; ends the process (SystemExit) after ``--help`` and ``--version``.
+
+    Raises:
+        ValueError: words that make no command, in one line with the nearest that would.
+    """
+    if list(args) == ["--version"]:
+        print(f"noisepath {__version__}")
+        raise SystemExit(0)
+    if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+        raise unknown("command", args[0], COMMANDS)
+    if not args or args[0].startswith("-"):
+        if args and args[0] not in ("-h", "--help"):
+            raise unknown("option", args[0], ("--help", "--version"))
+        return cast(Command, _read(_Parsed, ["--help"], "noisepath"))
+    kind, words = COMMANDS[args[0]], list(args[1:])
+    _refuse_unknown(kind, args[0], words)
+    if kind is Train:
+        default = _from_file(words)
+        return _checked(_read(Train, words, "noisepath train", default), default)
+    return cast(Command, _read(kind, words, f"noisepath {args[0]}"))
+
+
+def _read(kind: Any, words: list[str], prog: str, default: Any = None) -> Any:
+    """What tyro makes of the words; what it has against them as a ValueError of one line."""
+    told = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(told):
+            return tyro.cli(
+                kind,
+                args=words,
+                prog=prog,
+                description=_ABOUT if kind is _Parsed else None,
+                config=(OmitArgPrefixes, OmitSubcommandPrefixes),
+                **({} if default is None else {"default": default}),
+            )
+    except SystemExit as end:
+        if not end.code:
+            raise
+        raise ValueError(f"{_in_one_line(told.getvalue())} ({prog} --help)") from None
+
+
+def _in_one_line(box: str) -> str:
+    """What stands between the title of an error in a box, drawn in whatever characters, and the next line or list."""
+    inside = [line.strip("│╭╮╰╯|+ ") for line in box.splitlines()[1:]]
+    while inside and not inside[0].strip("─-"):
+        inside.pop(0)
+    ends = (i for i, line in enumerate(inside) if line.startswith(("───", "---", "Got errors")))
+    text = " ".join(" ".join(inside[: next(ends, len(inside))]).split())
+    if found := re.fullmatch(r"Error parsing (\S+): no type matching (.*) could be instantiated from \[(.*)\]\.?", text):
+        kinds = found[2].replace("{None}|", "").replace("{", "").replace("}", "")
+        return f"{found[1]} takes {kinds}, but was given {found[3]}"
+    return text.rstrip(".")
+
+
+def _refuse_unknown(kind: type[Command], name: str, words: Sequence[str]) -> None:
+    """An option that the command does not have, with the nearest that it has."""
+    known = ["--help", *(f"--{option}" for option in _options(kind))]
+    for word in words:
+        if word.startswith("--") and word.split("=")[0].replace("_", "-") not in known:
+            raise unknown(f"option of noisepath {name}", word.split("=")[0], known)
+
+
+def _options(kind: Any) -> Iterator[str]:
+    """The options of a command's dataclass: its fields, and those of the dataclasses in it."""
+    for entry in fields(kind):
+        if "Positional" in str(entry.type):
+            continue
+        if is_dataclass(entry.default):
+            yield from _options(type(entry.default))
+            continue
+        option = entry.name.replace("_", "-")
+        yield option
+        if isinstance(entry.default, bool):
+            yield f"no-{option}"
+
+
+def _from_file(args: Sequence[str]) -> Train:
+    """The training command's defaults: those of the file that ``--config`` names, if it is there."""
+    scan = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    scan.add_argument("--config", nargs="?")
+    path = scan.parse_known_args([word for word in args if word not in ("-h", "--help")])[0].config
+    if path is None:
+        return Train()
+    told = read_toml(path)
+    source, recipe = SaidOfData(**vars(told.data)), SaidOfTraining(**vars(told.train))
+    return Train(config=Path(path), pictures=source, recipe=recipe)
+
+
+def _checked(command: Train, default: Train) -> Train:
+    """Settings out of range are errors now; so are those said beside ``--resume``, whose run has its own."""
+    if command.resume is not None:
+        pairs = ((command.pictures, default.pictures), (command.recipe, default.recipe))
+        said = [f.name for mine, its in pairs for f in fields(mine) if getattr(mine, f.name) != getattr(its, f.name)]
+        said += [name for name in ("out", "config", "overwrite") if getattr(command, name) != getattr(Train(), name)]
+        if other := [name for name in said if name != "data"]:
+            raise ValueError(f"--resume goes on with the run's own settings, so {', '.join(other)} can't be said beside it")
+    elif not command.pictures.data:
+        raise ValueError("train needs pictures: --data FOLDER, PICTURES.zip, digits or shapes (or a run to --resume)")
+    return replace(command, pictures=DataConfig(**vars(command.pictures)), recipe=TrainConfig(**vars(command.recipe)))
