@@ -19,7 +19,7 @@ from noisepath.embedding import get_timestep_embedding
 from noisepath.nn.attend import Attend, FeedForward
 from noisepath.nn.blocks import beside, crop, pad, zero
 from noisepath.nn.dit_config import DiTConfig
-from noisepath.nn.linear import LinearPart
+from noisepath.nn.linear import LinearPart, around
 from noisepath.nn.told import Heard, Told, check_pictures, hear
 
 __all__ = ["DiT", "DiTBlock", "positions"]
@@ -125,12 +125,7 @@ class DiT(nn.Module):
             (B, out_channels, H, W).
         """
         e, heard = self._embed(x, t, label, said)
-        if self.linear is None:
-            return self._features(beside(x, heard.channels), e, heard)
-        first, noise, size = self.linear(x, t)
-        learned = self._features(beside(torch.cat([x, noise.to(x.dtype)], dim=1), heard.channels), e, heard)
-        out: Tensor = (first + size * learned).to(x.dtype)
-        return out
+        return around(self.linear, x, t, lambda seen: self._features(beside(seen, heard.channels), e, heard))
 
     def _embed(self, x: Tensor, t: Tensor, label: Tensor | None, said: Mapping[str, Tensor]) -> tuple[Tensor, Heard]:
         """Check the inputs; e: (B, width), and what else was heard."""

@@ -17,13 +17,14 @@ of 32 x 32 pixels the filter's error is a fourth of EDM's start at s = 0.15, and
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["LinearPart", "cosines", "power_of"]
+__all__ = ["LinearPart", "around", "cosines", "power_of"]
 
 # c_noise at pure noise is infinite; from here on nothing changes in float32 any more.
 NOISIEST = 1e4
@@ -107,3 +108,15 @@ class LinearPart(nn.Module):
         if self.power.shape[-2:] == (height, width):
             return self.power
         return F.interpolate(self.power[None], size=(height, width), mode="bilinear", align_corners=False)[0]
+
+
+def around(linear: LinearPart | None, x: Tensor, t: Tensor, learned: Callable[[Tensor], Tensor]) -> Tensor:
+    """What a network gives for x: what it has learned, around what the linear part knows where it has one.
+
+    ``learned`` is given x, and beside it in further channels the noise that the linear part sees in x.
+    """
+    if linear is None:
+        return learned(x)
+    first, noise, size = linear(x, t)
+    out: Tensor = (first + size * learned(torch.cat([x, noise.to(x.dtype)], dim=1))).to(x.dtype)
+    return out

@@ -29,7 +29,7 @@ from noisepath.nn.blocks import (
     pad,
 )  # fmt: skip
 from noisepath.nn.config import UNetConfig
-from noisepath.nn.linear import LinearPart
+from noisepath.nn.linear import LinearPart, around
 from noisepath.nn.told import Heard, Told, check_pictures, hear
 
 __all__ = ["UNet"]
@@ -98,12 +98,7 @@ class UNet(nn.Module):
             (B, out_channels, H, W).
         """
         e, heard = self._embed(x, t, label, said)
-        if self.linear is None:
-            return self._features(beside(x, heard.channels), e, heard)
-        first, noise, size = self.linear(x, t)
-        learned = self._features(beside(torch.cat([x, noise.to(x.dtype)], dim=1), heard.channels), e, heard)
-        out: Tensor = (first + size * learned).to(x.dtype)
-        return out
+        return around(self.linear, x, t, lambda seen: self._features(beside(seen, heard.channels), e, heard))
 
     def _features(self, x: Tensor, e: Tensor, heard: Heard) -> Tensor:
         """Down, middle and up: what is learned of the pictures x, told e and what else was heard."""
