@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from noisepath.conditions import Condition
-from noisepath.denoiser import Denoise
+from noisepath.denoiser import Denoise, Moved
 from noisepath.exact import Mixture
 from noisepath.guidance import (
     apg,
@@ -74,3 +74,24 @@ EXAMPLES: dict[str, Callable[[Denoise], Denoise]] = {
 def asks(name: str) -> Condition | None:
     """The condition that a run of this example is given."""
     return None if name == "composed" else LABEL
+
+LEVELS = [Level(0.0, 1.0), Level(0.3, 0.9), Level(1.0, 0.2), Level(0.5, 0.0)]
+NOISY = LEVELS[:3]
+
+
+def same(given: Tensor | Moved, expected: Tensor) -> None:
+    """Equal to 1e-9, and no state moved."""
+    assert isinstance(given, Tensor)
+    torch.testing.assert_close(given, expected, rtol=1e-9, atol=1e-9)
+
+
+def beside(scales: Tensor) -> Tensor:
+    """One scale for each picture, to be multiplied with pictures."""
+    return scales.double().view(-1, 1, 1, 1)
+
+
+def both(level: Level, x: Tensor = X) -> tuple[Tensor, Tensor]:
+    """Told and untold."""
+    if level.is_data:
+        return x / level.alpha, x / level.alpha
+    return believed(x, level, LABEL["label"]), believed(x, level)
