@@ -74,7 +74,7 @@ class Condition(Mapping[str, "Tensor"]):
         for other in conditions[1:]:
             if set(other) != set(names):
                 raise ValueError(f"conditions to be joined need the same names, but got {names} and {list(other)}")
-        return Condition({name: torch.cat([c[name] for c in conditions]) for name in names})
+        return Condition({name: torch.cat(_of_one_size([c[name] for c in conditions])) for name in names})
 
     def drop(self, null: Condition, where: Tensor | Mapping[str, Tensor]) -> Condition:
         """The null's value in the rows where ``where`` (B,), boolean, is true; the rest unchanged.
@@ -87,8 +87,12 @@ class Condition(Mapping[str, "Tensor"]):
         parts = dict(self._parts)
         for name, hidden in rows.items():
             value = parts[name]
-            blank = null[name].to(value).expand(len(value), *null[name].shape[1:])
-            if blank.shape[1:] != value.shape[1:]:  # a picture of any size: its null is one pixel
-                blank = blank.expand(value.shape)
+            blank = null[name].to(value).expand(value.shape)  # the null of a picture is one pixel, whatever its size
             parts[name] = torch.where(hidden.view(-1, *(1,) * (value.ndim - 1)), blank, value)
         return Condition(parts)
+
+
+def _of_one_size(values: Sequence[Tensor]) -> list[Tensor]:
+    """Tensors as they are but for the number of rows; one of a single pixel, a picture's null, is as large as the largest."""
+    largest = max(values, key=lambda value: value.numel() // max(1, len(value)))
+    return [value.expand(len(value), *largest.shape[1:]) for value in values]

@@ -103,7 +103,8 @@ class Sample:
     negative: str | None = None
     """What they are not to show, in words: guidance leads away from it."""
     say: Annotated[tuple[str, ...], arg(metavar="NAME=VALUE")] = ()
-    """What else is asked for by name, of all pictures: attributes that the model was told in training."""
+    """What else is asked for by name, of all pictures: attributes that the model was told in training; of low_resolution and
+    known a picture file, transparent where nothing is known."""
     cut: bool = False
     """Cut a prompt that is longer than the model reads, in place of an error."""
     guidance: float = 1.0

@@ -91,8 +91,8 @@ class TrainConfig:
     drop_condition: float = 0.1
     """Share of the pictures whose class is hidden from the network, which is what guidance needs later."""
     conditions: tuple[str, ...] | None = None
-    """What the network is told of each picture: label, text (its caption), attributes by name; label and text where the
-    pictures have them, if not given."""
+    """What the network is told of each picture: label, text (its caption), attributes by name, low_resolution, known (a part
+    of the picture); label and text where the pictures have them, if not given."""
     drop_each: float = 0.1
     """Share of the pictures of which each condition is hidden by itself, where there are several."""
     tokens: str = "auto"
@@ -103,6 +103,8 @@ class TrainConfig:
     """Width of the captions' encoder."""
     text_layers: int = 2
     """Its layers."""
+    low_resolution: int | None = None
+    """Pixels of the longer side of the picture in low resolution, where that is told; a quarter if not given."""
 
     precision: str = "auto"
     """float32, or bfloat16: the network computes in half precision; auto: the faster of the two, measured at the start."""
@@ -137,7 +139,7 @@ class TrainConfig:
         for name in ("warmup", "sample_every", "save_every"):
             if not isinstance(value := getattr(self, name), int) or value < 0:
                 raise ValueError(f"{name} must be a whole number >= 0, but is {value!r}")
-        for name in ("fold", "patch", "text_length"):
+        for name in ("fold", "patch", "text_length", "low_resolution"):
             if getattr(self, name) is not None:
                 _positive_int(self, name)
         if self.network not in NETWORKS:
