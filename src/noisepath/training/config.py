@@ -12,14 +12,15 @@ import math
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
-from noisepath.errors import unknown
+from noisepath.errors import lookup, unknown
+from noisepath.nn.dit_config import TEXTS
 
 __all__ = ["NETWORKS", "PRECISIONS", "TOKENS", "TrainConfig"]
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 TOKENS = ("auto", "words", "bytes")
 NETWORKS = ("unet", "dit")
-_NOT_OF = {"unet": ("patch",), "dit": ("fold", "channels", "blocks", "attention")}
+_NOT_OF = {"unet": ("patch", "text_heard"), "dit": ("fold", "channels", "blocks", "attention")}
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,8 @@ class TrainConfig:
     """Width of the captions' encoder."""
     text_layers: int = 2
     """Its layers."""
+    text_heard: str | None = None
+    """How a transformer hears texts: cross (each block looks at them; if not given), or context (they join its tokens)."""
     low_resolution: int | None = None
     """Pixels of the longer side of the picture in low resolution, where that is told; a quarter if not given."""
 
@@ -149,6 +152,8 @@ class TrainConfig:
                 raise ValueError(
                     f"network {self.network!r} has no {name}, but it is to be {getattr(self, name)!r}: leave it out"
                 )
+        if self.text_heard is not None:
+            lookup(TEXTS, self.text_heard, "way to hear texts")
         if self.tokens not in TOKENS:
             raise unknown("kind of tokens", self.tokens, TOKENS)
         if self.learning_rate is not None and not 0.0 < self.learning_rate < math.inf:

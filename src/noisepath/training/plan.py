@@ -153,8 +153,9 @@ def network_config(
     conditions: tuple[Part, ...] = (),
 ) -> UNetConfig | DiTConfig:
     """The network's numbers for pictures: the size by name, what the configuration says otherwise, channels, what is told."""
-    own = ("patch",) if config.network == "dit" else ("channels", "blocks", "attention", "fold")
-    said = {name: getattr(config, name) for name in own}
+    dit = {"patch": config.patch, "text": config.text_heard}
+    unet = {name: getattr(config, name) for name in ("channels", "blocks", "attention", "fold")}
+    said = dit if config.network == "dit" else unet
     # sines and cosines resolve a range of about 1000: log(sigma / alpha) / 4 and t in [0, 1] are stretched to it
     axis = 1.0 if config.prediction == "edm" else schedule.num_timesteps or schedule.t_max - schedule.t_min
     channels = shape[0]
