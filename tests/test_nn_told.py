@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from noisepath import Condition, Denoiser, classifier_free, sample, schedule
+from noisepath.denoiser import begin
 from noisepath.nn import KINDS, DiT, DiTConfig, Part, UNet, UNetConfig
 from noisepath.nn.attend import Attend, TextEncoder
 from noisepath.nn.blocks import CrossAttention
@@ -317,3 +318,8 @@ def test_a_text_is_read_once_in_a_run_and_again_in_the_next(kind: type[UNet | Di
     assert count[0] == 3 and torch.allclose(made, again, atol=1e-5)
     monkeypatch.delattr(kind, "reading")
     assert torch.allclose(sample(guided, (2, 1, 8, 8), condition=told, steps=5), made, atol=1e-6)
+    level = model.schedule.level(0.5)
+    run, x = begin(model), torch.randn(2, 1, 8, 8)
+    with torch.no_grad():
+        for condition in (told, null.expand(2), told):
+            assert torch.equal(run(x, level, condition), model(x, level, condition))
