@@ -157,4 +157,25 @@ BREAKAGES = (
         "torch.addcmul(shift, self.norm(x), scale)",
         ("nn",),
     ),
+    Breakage(
+        "Muon's matrices are the network's no more",
+        "training/optimizer.py",
+        "nn.Parameter(p.detach().view(len(p), -1))",
+        "nn.Parameter(p.detach().view(len(p), -1).clone())",
+        ("optimizer",),
+    ),
+    Breakage(
+        "the second part's state takes the place of the first's",
+        "training/optimizer.py",
+        "            first += _count(part)\n",
+        "            first += 0\n",
+        ("optimizer",),
+    ),
+    Breakage(
+        "Muon's step is as long as without Adam's measure",
+        "training/optimizer.py",
+        'adjust_lr_fn="match_rms_adamw"',
+        'adjust_lr_fn="original"',
+        ("optimizer",),
+    ),
 )

@@ -5,7 +5,7 @@
         model.safetensors           the averaged weights: what is sampled from
         model-long.safetensors      the same with the longer average
         network.safetensors         the raw weights
-        optimizer.safetensors       AdamW's averages
+        optimizer.safetensors       the optimizer's averages
         state.json                  plain values: steps done, losses since the last line of the log, bad pictures, ...
         manifest.json               sizes and SHA-256 of all these
     RUN/snapshots/step-000030/      model folders of 1/16, 1/8, 1/4 and 1/2 of the run

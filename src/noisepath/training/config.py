@@ -15,11 +15,12 @@ from typing import Any, Self
 from noisepath.errors import lookup, unknown
 from noisepath.nn.dit_config import TEXTS
 
-__all__ = ["NETWORKS", "PRECISIONS", "TOKENS", "TrainConfig"]
+__all__ = ["NETWORKS", "OPTIMIZERS", "PRECISIONS", "TOKENS", "TrainConfig"]
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 TOKENS = ("auto", "words", "bytes")
 NETWORKS = ("unet", "dit")
+OPTIMIZERS = ("adamw", "muon")
 _NOT_OF = {"unet": ("patch", "text_heard"), "dit": ("fold", "channels", "blocks", "attention")}
 
 
@@ -74,6 +75,8 @@ class TrainConfig:
     weighting_options: dict[str, int | float] = field(default_factory=dict)
     """The weighting's own settings, such as ``gamma`` or ``bias``."""
 
+    optimizer: str | None = None
+    """adamw, or muon: Muon for matrices and AdamW for the rest; if not given muon for networks that hear texts, else adamw."""
     learning_rate: float | None = None
     """Highest learning rate of the run; by the size of the network if not given."""
     warmup: int = 100
@@ -152,6 +155,8 @@ class TrainConfig:
                 raise ValueError(
                     f"network {self.network!r} has no {name}, but it is to be {getattr(self, name)!r}: leave it out"
                 )
+        if self.optimizer is not None and self.optimizer not in OPTIMIZERS:
+            raise unknown("optimizer", self.optimizer, OPTIMIZERS)
         if self.text_heard is not None:
             lookup(TEXTS, self.text_heard, "way to hear texts")
         if self.tokens not in TOKENS:

@@ -136,6 +136,9 @@ def choose(
         mean = min(0.0, max(-1.2, round(-1.2 + math.log(side / 8), 2)))
         config = replace(config, times_options={**config.times_options, "mean": mean})
         choices.append(Choice("times", f"{mean:g}", f"mean log sigma of the noise that is trained on, for {side} pixels"))
+    if config.optimizer is None and any(part.kind in ("text", "features") for part in conditions):
+        config = replace(config, optimizer="muon")
+        choices.append(Choice("optimizer", "muon", "texts are learnt from two thirds of the pictures that AdamW needs"))
     if config.learning_rate is None:
         with torch.device("meta"):
             million = _parameters(network_of(network)) / 1e6

@@ -21,6 +21,7 @@ from noisepath.training.checkpoint import AVERAGES, State
 from noisepath.training.config import TrainConfig
 from noisepath.training.ema import EMA
 from noisepath.training.objective import Losses, Objective
+from noisepath.training.optimizer import optimizer_of
 from noisepath.training.precision import half
 from noisepath.training.processes import Processes, share
 
@@ -90,7 +91,7 @@ class Trainer:
         self.said = self.vocabulary.table(data)
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         self.called = self.processes.wrap(network)
-        self.optimizer = _adamw(self.parameters, config, self.device)
+        self.optimizer = optimizer_of(network, config, self.device)
         self.averages = {name: EMA(network, length) for name, length in zip(AVERAGES, config.ema_lengths, strict=True)}
         self._flip, self._workers = flip, workers
         self._stream: Stream | None = None
@@ -114,7 +115,8 @@ class Trainer:
         if finite:
             self.optimizer.step()
             self._tell_times(losses)
-        self.optimizer.zero_grad()
+        for parameter in self.parameters:
+            parameter.grad = None
         self.done += 1
         for average in self.averages.values():
             average.update(self.done)
@@ -201,11 +203,9 @@ class Trainer:
 
     def state(self) -> State:
         """All that a run needs to go on, beside the averages."""
-        slots = self.optimizer.state_dict()["state"]
-        optimizer = {f"{index}.{slot}": value for index, values in slots.items() for slot, value in values.items()}
         times: dict[str, Any] = getattr(self.objective.times, "state_dict", dict)()
         counts = {"done": self.done, "total": self.total, "skipped": self.skipped, "in_a_row": self.in_a_row}
-        return State(self.network.state_dict(), optimizer, {**counts, "times": times, "bad": self.bad.state()})
+        return State(self.network.state_dict(), self.optimizer.tensors(), {**counts, "times": times, "bad": self.bad.state()})
 
     def load_state(self, averages: Mapping[str, Mapping[str, Tensor]], state: State) -> None:
         """Go on where :meth:`state` was taken: the next steps are those that the first run would have made."""
@@ -213,26 +213,13 @@ class Trainer:
         self.network.load_state_dict(dict(state.network))
         for name, average in self.averages.items():
             average.load_state_dict(averages[name])
-        slots: dict[int, dict[str, Tensor]] = {}
-        for name, value in state.optimizer.items():
-            index, slot = name.split(".")
-            slots.setdefault(int(index), {})[slot] = value
-        self.optimizer.load_state_dict({"state": slots, "param_groups": self.optimizer.state_dict()["param_groups"]})
+        self.optimizer.load(state.optimizer)
         values = state.values
         if values["times"]:
             self.objective.times.load_state_dict(values["times"])
         self.bad.restore(values["bad"])
         self.done, self.total = int(values["done"]), int(values["total"])
         self.skipped, self.in_a_row = int(values["skipped"]), int(values["in_a_row"])
-
-
-def _adamw(parameters: list[nn.Parameter], config: TrainConfig, device: torch.device) -> torch.optim.AdamW:
-    """AdamW, whose weight decay leaves biases and norms alone."""
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate or 0.0, betas=config.betas, fused=device.type in ("cpu", "cuda"))
 
 
 @contextmanager
