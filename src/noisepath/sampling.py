@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
 from ._lazy import torch
 from .batches import in_batches
 from .conditions import check_condition
-from .denoiser import Denoise, begin, device_named, device_of, rows_of
-from .errors import lookup, shown
+from .denoiser import Denoise, begin, check_denoiser, device_named, device_of, rows_of
+from .errors import lookup, shown, unknown
 from .levels import Level
 from .loop import Cancelled, Event, Noise, Plan, cancellable, iterate, observed, places, plan, proven_finite, reported
 from .noise import Keyed
@@ -322,6 +322,8 @@ class _Asked:
     def check(self, shape: tuple[int, ...]) -> None:
         """ValueError for sizes that do not agree with the pictures' shape (B, *)."""
         check_run(shape[0], self.condition, self.batch_size, self.dtype)
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int):
+            raise TypeError(f"a seed is a whole number, but got {shown(self.seed)}")
         if not all(map(callable, self.callbacks)):
             raise TypeError(f"a callback is called with each event, but got {shown(self.callback)}")
         if self.start is not None:
@@ -398,6 +400,10 @@ def _runs(
     denoiser: Denoise, shape: Sequence[int], take: Callable[[Iterator[Event]], T], **options: Unpack[Options]
 ) -> Iterator[T]:
     """What ``take`` makes of each batch's events."""
+    check_denoiser(denoiser)
+    for name in options:
+        if name not in Options.__annotations__:
+            raise TypeError(str(unknown("option of a run", name, Options.__annotations__)))
     asked, sizes = _Asked(**options), _check_shape(shape)
     count = sizes[0]
     numbers = asked.numbers(count)
@@ -458,9 +464,9 @@ def check_run(count: int, condition: object, batch_size: object, dtype: object) 
 
 
 def _check_shape(shape: Sequence[int]) -> tuple[int, ...]:
-    sizes = tuple(shape) if isinstance(shape, Sequence) else (shape,)
+    sizes = tuple(shape) if isinstance(shape, Sequence) else ()
     if not sizes or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in sizes):
-        raise ValueError(f"a shape is (B, *) in whole numbers, 1 or more, but got {sizes}")
+        raise ValueError(f"a shape is (B, *) in whole numbers, 1 or more, but got {shown(shape)}")
     return sizes
 
 

@@ -117,6 +117,10 @@ def _in_one_line(box: str) -> str:
     if found := re.fullmatch(not_a_number, text):
         number = "a number" if "float" in found[2] else "a whole number"
         return f"{found[1]} takes {number}, but was given {found[3]}"
+    if found := re.fullmatch(r"Error parsing (\S+): Could not find valid parse for arguments: \[(.*)\]\.?", text):
+        return f"{found[1]} takes something else than {found[2]}"
+    if found := re.fullmatch(r"Missing value for argument '(\S+)'\. Expected (\d+) values?\.?", text):
+        return f"{found[1]} needs {'a value' if found[2] == '1' else f'{found[2]} values'}"
     return text.rstrip(".")
 
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from .._lazy import torch
 from ..batches import in_batches
 from ..conditions import Condition
-from ..denoiser import Denoise, Moved, begin, device_named, device_of, rows_of
+from ..denoiser import Denoise, Moved, begin, check_denoiser, device_named, device_of, rows_of
 from ..levels import Level
 from ..loop import Plan, Run, plan, run_loop
 from ..sampling import check_run, design
@@ -194,6 +194,7 @@ def falling(
     levels: Sequence[Level] | None,
 ) -> list[Level]:
     """The levels of the run that is inverted: those that ``sample`` takes."""
+    check_denoiser(denoiser)
     path = schedule if schedule is not None else getattr(denoiser, "schedule", None)
     scale = getattr(denoiser, "data_scale", None)
     table = design(path, solver=ddim, steps=steps, spacing=spacing, levels=levels, data_scale=scale)

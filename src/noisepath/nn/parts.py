@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Self
 
-from noisepath.errors import lookup
+from noisepath.errors import lookup, shown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,6 +65,8 @@ class Part:
         known = {field.name for field in fields(cls)}
         if foreign := sorted(set(values) - known):
             raise ValueError(f"unknown settings of a condition: {', '.join(foreign)} (there are: {', '.join(sorted(known))})")
+        if missing := [name for name in ("name", "kind", "size") if name not in values]:
+            raise ValueError(f"a condition needs a name, a kind and a size, but {shown(dict(values))} has no {', no '.join(missing)}")
         return cls(**values)
 
     def null(self, height: int = 1, width: int = 1) -> Tensor:
