@@ -437,7 +437,7 @@ def _run(
         ) from None
     if condition is None:
         return begun
-    there = condition.to(device) if hasattr(condition, "to") else condition
+    there = condition.to(device)
     return lambda x, level: begun(x, level, there)
 
 

@@ -126,4 +126,18 @@ BREAKAGES = (
         "on[1]",
         ("inversion",),
     ),
+    Breakage(
+        "edit: a place that can't be written to is found after the work",
+        "cli/edit.py",
+        "check_folder(command.out)",
+        "str(command.out)",
+        ("hostile_asking",),
+    ),
+    Breakage(
+        "half an iteration is found after the first step",
+        "editing/reversible.py",
+        "check_iterations(iterations)",
+        "int(iterations)",
+        ("hostile_asking",),
+    ),
 )

@@ -66,7 +66,7 @@ class Part:
         if foreign := sorted(set(values) - known):
             raise ValueError(f"unknown settings of a condition: {', '.join(foreign)} (there are: {', '.join(sorted(known))})")
         if missing := [name for name in ("name", "kind", "size") if name not in values]:
-            raise ValueError(f"a condition needs a name, a kind and a size, but {shown(dict(values))} has no {', no '.join(missing)}")
+            raise ValueError(f"a condition needs a name, a kind and a size, but {shown(dict(values))} has no {missing[0]}")
         return cls(**values)
 
     def null(self, height: int = 1, width: int = 1) -> Tensor:
