@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 import hostile_asking
+from _hostile_commands import words_of
 from _hostile_kit import LABEL, MODEL, Call, run
+from noisepath.cli import main
 
 CASES = hostile_asking.cases()
 CHOSEN = CASES[3::7]
@@ -28,6 +30,20 @@ def test_what_can_t_be_had_is_refused_in_a_line_before_any_work(case: hostile_as
 def test_there_are_more_than_two_hundred_of_each_sort_each_with_a_name_of_its_own() -> None:
     assert len({(case.kind, case.name) for case in CASES}) == len(CASES)
     assert min(sum(case.kind.startswith("Python") is python for case in CASES) for python in (False, True)) >= 200
+
+
+@pytest.mark.parametrize(
+    ("line", "out"),
+    [
+        ("sample told --prompt 'a red disc' --say size=3 colour=red --classes cat --guidance 2", "out"),
+        ("sample bytes --prompt ☃ --negative x --guidance 2 --rescale 0.5 --guidance-interval 0 9", "out"),
+        ("edit told mine.png --prompt 'a blue disc' --outpaint 2 0 2 0 --strength 0.5 --jumps 1", "out"),
+        ("guidance told --methods classifier_free --scales 1 2 --classes dog", "out.png"),
+    ],
+)
+def test_what_can_be_had_is_not_refused(line: str, out: str, place: Path, tmp_path: Path) -> None:
+    assert main([*words_of(line), "--out", str(tmp_path / out)]) == 0
+    assert (tmp_path / out).exists()
 
 
 @pytest.mark.parametrize(

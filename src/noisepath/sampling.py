@@ -36,7 +36,10 @@ if TYPE_CHECKING:
     from .conditions import Condition
     from .schedules import Schedule
 
-__all__ = ["DEFAULTS", "Defaults", "Options", "Trajectory", "check_run", "design", "sample", "steps_within", "trajectory"]
+__all__ = [
+    "DEFAULTS", "Defaults", "Options", "Trajectory", "check_run", "design", "numbers_of", "sample", "steps_within",
+    "trajectory",
+]  # fmt: skip
 
 T = TypeVar("T")
 
@@ -307,18 +310,6 @@ class _Asked:
     device: torch.device | str | None = None
     dtype: torch.dtype | None = None
 
-    def numbers(self, count: int) -> list[int]:
-        """The numbers i of so many pictures."""
-        if self.indices is None:
-            return list(range(count))
-        try:
-            numbers = [index(number) for number in self.indices]
-        except TypeError:
-            raise TypeError(f"indices are whole numbers, one for each picture, but got {shown(self.indices)}") from None
-        if len(numbers) != count:
-            raise ValueError(f"{len(numbers)} indices for {count} pictures")
-        return numbers
-
     def check(self, shape: tuple[int, ...]) -> None:
         """ValueError for sizes that do not agree with the pictures' shape (B, *)."""
         check_run(shape[0], self.condition, self.batch_size, self.dtype)
@@ -406,7 +397,7 @@ def _runs(
             raise TypeError(str(unknown("option of a run", name, Options.__annotations__)))
     asked, sizes = _Asked(**options), _check_shape(shape)
     count = sizes[0]
-    numbers = asked.numbers(count)
+    numbers = numbers_of(asked.indices, count)
     asked.check(sizes)
     most = min(asked.batch_size or count, count)
     tableau = asked.tableau(denoiser)
@@ -451,6 +442,19 @@ def _rows_of(noise: Noise, rows: slice, shape: Sequence[int]) -> Noise:
         return drawn[rows]
 
     return source
+
+
+def numbers_of(indices: Sequence[int] | None, count: int) -> list[int]:
+    """The numbers i of so many pictures, as they are told."""
+    if indices is None:
+        return list(range(count))
+    try:
+        numbers = [index(number) for number in indices]
+    except TypeError:
+        raise TypeError(f"indices are whole numbers, one for each picture, but got {shown(indices)}") from None
+    if len(numbers) != count:
+        raise ValueError(f"{len(numbers)} indices for {count} pictures")
+    return numbers
 
 
 def check_run(count: int, condition: object, batch_size: object, dtype: object) -> None:

@@ -153,7 +153,7 @@ BREAKAGES = (
     Breakage(
         "an interval that is a number ends in an error of Python's",
         "guidance/told.py",
-        "tuple(ends) if isinstance(ends, Sequence) else ()",
+        "tuple(ends) if isinstance(ends, Iterable) else ()",
         "tuple(ends)",
         ("hostile_asking",),
     ),

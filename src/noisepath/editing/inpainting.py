@@ -25,7 +25,7 @@ from ..errors import shown
 from ..guidance import Transformed
 from ..levels import Level
 from ..noise import Keyed
-from ..sampling import DEFAULTS, sample
+from ..sampling import DEFAULTS, numbers_of, sample
 from ..solvers import Build, resolve
 from ..tableau import Draw, Node, Tableau, joined
 from ..tuned import Tuned
@@ -158,10 +158,7 @@ def _told(pictures: Tensor, mask: Tensor, options: dict[str, Any]) -> Condition:
     for name in (_PICTURES, _MASK, _NUMBER):
         if asked is not None and name in asked:
             raise ValueError(f"a condition can't have a part {name!r} here: that is how a run is told what it holds")
-    said = options.get("indices")
-    numbers = list(range(len(pictures))) if said is None else list(said)
-    if len(numbers) != len(pictures):
-        raise ValueError(f"{len(numbers)} indices for {len(pictures)} pictures")
+    numbers = numbers_of(options.get("indices"), len(pictures))
     held = {_PICTURES: pictures, _MASK: mask.expand(len(pictures), *mask.shape[1:]), _NUMBER: torch.tensor(numbers)}
     return Condition({**(asked or {}), **held})
 

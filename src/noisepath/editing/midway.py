@@ -10,7 +10,7 @@ from ..conditions import Condition, check_condition
 from ..denoiser import Denoise
 from ..errors import is_number, shown
 from ..levels import Level
-from ..sampling import sample
+from ..sampling import numbers_of, sample
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -58,11 +58,8 @@ def variations(denoiser: Denoise, pictures: Tensor, strength: float | Level, n: 
     if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n < _APART:
         raise ValueError(f"n is how many variations of each picture, a whole number from 1 to {_APART - 1}, but got {n!r}")
     count = len(pictures)
-    said = options.pop("indices", None)
-    numbers = list(range(count)) if said is None else list(said)
-    if len(numbers) != count:
-        raise ValueError(f"{len(numbers)} indices for {count} pictures")
-    if not all(isinstance(number, int) and 0 <= number < _APART for number in numbers):
+    numbers = numbers_of(options.pop("indices", None), count)
+    if not all(0 <= number < _APART for number in numbers):
         raise ValueError(f"pictures that are varied have numbers from 0 to {_APART - 1}, but got {numbers}")
     each = torch.arange(count).repeat_interleave(n)
     condition: Condition | None = options.pop("condition", None)
@@ -161,7 +158,8 @@ def check_pictures(pictures: Tensor, what: str = "pictures") -> None:
 
 
 def _check_shares(shares: Sequence[float]) -> None:
-    if is_number(shares) or not len(shares) or not all(is_number(share) and 0.0 <= share <= 1.0 for share in shares):
+    some = hasattr(shares, "__len__") and not is_number(shares) and len(shares) > 0
+    if not some or not all(is_number(share) and 0.0 <= share <= 1.0 for share in shares):
         raise ValueError(f"shares are some numbers from 0 (the first) to 1 (the second), but got {shown(shares)}")
 
 

@@ -7,7 +7,7 @@ another one asks it about whole batches, one after another: then they are used a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -160,7 +160,7 @@ class Given:
 
 
 def _interval(ends: tuple[float, float]) -> tuple[float, float]:
-    pair = tuple(ends) if isinstance(ends, Sequence) else ()
+    pair = tuple(ends) if isinstance(ends, Iterable) else ()
     if not (len(pair) == 2 and all(map(is_number, pair)) and 0.0 <= pair[0] < pair[1]):
         raise ValueError(f"an interval is (low, high) of sigma / alpha with 0 <= low < high, but got {shown(ends)}")
     return pair[0], pair[1]
