@@ -14,7 +14,7 @@ from _hostile_edits import EDITS
 from _hostile_kit import LABEL, MODEL, NAN, OTHER, POINT, Call, run
 from _hostile_stage import network, vocabulary
 from noisepath import guidance as g
-from noisepath.asking import Classes, Number, Text, Tokens, Vocabulary
+from noisepath.asking import Classes, Number, Pictured, Text, Tokens, Vocabulary
 from noisepath.conditions import Condition
 from noisepath.data import Dataset
 from noisepath.denoiser import Denoiser
@@ -130,6 +130,10 @@ def _say(n: Any = 2, **asked: Any) -> object:
     return vocabulary().condition(n, **asked)
 
 
+def _see(picture: Any) -> object:
+    return Vocabulary([Pictured("known", 3, 8, 8)]).condition(1, known=[picture])
+
+
 _WORDS = {
     "an unknown name": Call(lambda: _say(siez=2), "did you mean 'size'"),
     "an unknown class": Call(lambda: _say(label="dgo"), "did you mean 'dog'"),
@@ -144,6 +148,14 @@ _WORDS = {
     "a list for a number": Call(lambda: _say(size=[[1], [2]]), "size takes a number"),
     "a number that is none": Call(lambda: _say(size=NAN), "size takes a number"),
     "a number of another world": Call(lambda: _say(size=10**400), "size takes a number"),
+    "an unknown kind of picture": Call(lambda: Pictured("lowres", 3, 2, 2), "unknown condition that is a picture 'lowres'"),
+    "a picture of no size": Call(lambda: Pictured("known", 0, 8, 8).part(), "size must be"),
+    "an array for a picture": Call(lambda: _see(torch.zeros(3, 8, 8).numpy()), "known takes a picture: floats"),
+    "a file's name for a picture": Call(lambda: _see("mine.png"), "but got 'mine.png'"),
+    "a picture of another size": Call(lambda: _see(torch.zeros(3, 4, 4)), "floats of shape (3, 8, 8)"),
+    "a picture of bytes": Call(lambda: _see(torch.zeros(3, 8, 8, dtype=torch.uint8)), "torch.uint8"),
+    "a picture of 0 to 255": Call(lambda: _see(torch.full((3, 8, 8), 255.0)), "its values reach 255"),
+    "an infinite picture": Call(lambda: _see(torch.full((3, 8, 8), math.inf)), "in [-1, 1]"),
     "no pictures": Call(lambda: _say(0, label="cat"), "pictures"),
     "fewer than no pictures": Call(lambda: _say(-2, label="cat"), "pictures"),
     "pictures in words": Call(lambda: _say("two", label="cat"), "pictures"),

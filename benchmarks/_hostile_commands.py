@@ -106,6 +106,15 @@ _SAID: dict[Line, str] = {
     "sample told --say label=cat --classes dog": "'label' is asked for twice",
     "sample told --say 'text=a disc' --prompt 'a square'": "'text' is asked for twice",
     "sample told --say": "--say needs a value or more",
+    "sample seen --say known=missing.png": "there is no picture 'missing.png'",
+    "sample seen --say known=": "there is no picture",
+    "sample seen --say low_resolution=text.png": "can't read the picture 'text.png'",
+    "sample seen --say low_resolution=empty.png": "can't read the picture 'empty.png'",
+    "sample seen --say low_resolution=huge.png": "more than 64,000,000 pixels",
+    "sample seen --say low_resolution=folder.png": "there is no picture 'folder.png'",
+    "sample seen --say low-resolution=small.png": "did you mean 'low_resolution'",
+    "sample seen --say known=small.png known=mine.png": "'known' is asked for twice",
+    "sample told --say known=small.png": "unknown condition of this model 'known'",
     "sample classes --say size=3": "unknown condition of this model 'size'",
     "sample plain --say size=3": "trained without conditions",
 }
@@ -313,6 +322,11 @@ _SHOWN: dict[Line, str] = {
 
 _TRAINED: dict[Line, str] = {
     "train --data photos --conditions label": "can't be told 'label' of pictures without classes, captions and attributes",
+    "train --data photos --conditions low-resolution": "did you mean 'low_resolution'",
+    "train --data photos --low-resolution 4": "add it to the conditions",
+    "train --data photos --conditions low_resolution --low-resolution 0": "0",
+    "train --data photos --conditions low_resolution --low-resolution 9": "9",
+    "train --data photos --conditions low_resolution --low-resolution small": "--low-resolution takes",
     "train --data animals --conditions text": "unknown condition 'text'",
     "train --data captions --conditions txet": "did you mean 'text'",
     "train --data captions --conditions ''": "unknown condition ''",

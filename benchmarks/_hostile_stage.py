@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from noisepath import schedules
-from noisepath.asking import Classes, Number, Text, Tokens, Vocabulary
+from noisepath.asking import Classes, Number, Pictured, Text, Tokens, Vocabulary
 from noisepath.nn import UNet, UNetConfig
 from noisepath.training.checkpoint import ModelInfo, State, save_checkpoint
 from noisepath.training.config import TrainConfig
@@ -27,6 +27,7 @@ _CLASSES = Classes("label", ("cat", "dog"))
 _COLOUR = Classes("colour", ("blue", "red"))
 _SIZE = Number("size", 2.0, 1.0, 0.5, 3.5)
 _TEXT = Text("text", Tokens("words", 6, WORDS), 8, 1)
+_SEEN = (Pictured("low_resolution", 3, 2, 2), Pictured("known", 3, 8, 8))
 _BYTES = Text("text", Tokens("bytes", 12), 8, 1)
 
 
@@ -53,6 +54,7 @@ def build(place: Path) -> None:
     for name, entries, drop, channels in (
         ("classes", [_CLASSES], 0.1, 3), ("always", [_CLASSES], 0.0, 3), ("plain", [], 0.1, 3), ("grey", [], 0.1, 1),
         ("two", [], 0.1, 2), ("told", vocabulary().entries.values(), 0.1, 3), ("bytes", [_BYTES], 0.1, 3),
+        ("seen", _SEEN, 0.1, 3),
     ):  # fmt: skip
         _run(place / name, Vocabulary(entries), drop, channels)
     _run(place / "damaged", Vocabulary(), 0.1, 3)

@@ -97,11 +97,7 @@ class Condition(Mapping[str, "Tensor"]):
         for other in conditions[1:]:
             if set(other) != set(names):
                 raise ValueError(f"conditions to be joined need the same names, but got {names} and {list(other)}")
-            for name in names:
-                sizes = [tuple(one[name].shape[1:]) for one in (conditions[0], other)]
-                if sizes[0] != sizes[1]:
-                    raise ValueError(f"condition {name!r} has rows of shape {sizes[0]} in one and {sizes[1]} in another")
-        return Condition({name: torch.cat([c[name] for c in conditions]) for name in names})
+        return Condition({name: torch.cat(_of_one_size(name, [c[name] for c in conditions])) for name in names})
 
     def drop(self, null: Condition, where: Tensor | Mapping[str, Tensor]) -> Condition:
         """The null's value in the rows where ``where`` (B,), boolean, is true; the rest unchanged.
@@ -134,3 +130,13 @@ def check_condition(condition: object, pictures: int | None = None) -> None:
         raise TypeError(f"a condition is a noisepath.Condition, such as Condition(label=...), but got {shown(condition)}")
     if pictures is not None and condition.batch != pictures:
         raise ValueError(f"the condition has {condition.batch} rows for {pictures} pictures")
+
+
+def _of_one_size(name: str, values: Sequence[Tensor]) -> list[Tensor]:
+    """Tensors as they are but for the number of rows; one of a single pixel, a picture's null, is as large as the largest."""
+    largest = max(values, key=lambda value: value.numel() // max(1, len(value)))
+    for value in values:
+        sizes = tuple(largest.shape[1:]), tuple(value.shape[1:])
+        if len(sizes[0]) != len(sizes[1]) or any(n not in (1, most) for most, n in zip(*sizes, strict=True)):
+            raise ValueError(f"condition {name!r} has rows of shape {sizes[0]} in one and {sizes[1]} in another")
+    return [value.expand(len(value), *largest.shape[1:]) for value in values]

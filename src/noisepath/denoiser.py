@@ -49,6 +49,9 @@ class Moved(NamedTuple):
     output: Tensor
 
 
+Reading = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+
+
 class WrongOutput(ValueError):
     """A network's answer is no picture for each picture; the loop adds where in the run that was."""
 
@@ -107,7 +110,8 @@ class Denoiser:
     Args:
         network: called as ``network(x, c_noise, **condition)`` with x (B, *) and c_noise (B,), x's dtype; gives (B, *).  One
             whose parameters are bfloat16 or float16 is given x and the condition's floats so; c_noise (999 is no bfloat16
-            number), all factors and what comes out keep the dtype of the run, float32 at least.
+            number), all factors and what comes out keep the dtype of the run, float32 at least.  From one with a method
+            ``reading()`` each run has a function of the condition's parts, which may remember what it made of them.
         schedule: the path of its training (:mod:`noisepath.schedules`).
         prediction: a name of ``PREDICTIONS``: "noise", "x0", "v", "velocity", "score", "edm".
         sigma_data: standard deviation of the training data; used by "edm" alone.
@@ -196,12 +200,14 @@ class Denoiser:
         """A run that will ask at ``levels``: their factors are worked out (and refused) before the first call."""
         table = {level: self.factors(level) for level in levels}
         half = _half_of(self.network)
+        reading: Callable[[], Reading] | None = getattr(self.network, "reading", None)
+        read = None if reading is None else reading()
 
         def run(x: Tensor, level: Level, condition: Condition | None = None) -> Tensor:
             factors = table.get(level)
             if factors is None:
                 factors = table[level] = self.factors(level)
-            return self._ask(x, factors, condition, half)
+            return self._ask(x, factors, condition, half, read)
 
         return run
 
@@ -215,12 +221,15 @@ class Denoiser:
         factors: tuple[float, float, float, float],
         condition: Condition | None,
         half: torch.dtype | None,
+        read: Reading | None = None,
     ) -> Tensor:
         c_skip, c_out, c_in, c_noise = factors
-        shown, parts = x if c_in == 1.0 else x * c_in, {} if condition is None else dict(condition)
+        shown = x if c_in == 1.0 else x * c_in
+        parts: Mapping[str, Any] = {} if condition is None else dict(condition)
         if half is not None:
             shown = shown.to(half)
             parts = {name: value.to(half) if value.is_floating_point() else value for name, value in parts.items()}
+        parts = parts if read is None else read(parts)
         told = torch.full((len(x),), c_noise, dtype=x.dtype if x.dtype.itemsize >= 4 else torch.float32, device=x.device)
         output = self.network(shown, told, **parts)
         if not isinstance(output, torch.Tensor) or output.shape != x.shape:

@@ -57,4 +57,25 @@ BREAKAGES = (
         "bool(value.isnan().all())",
         ("hostile_asking",),
     ),
+    Breakage(
+        "the known part is the unknown one",
+        "asking/pictured.py",
+        "torch.where(kind < 0.5, ~inside, torch",
+        "torch.where(kind < 0.5, inside, torch",
+        ("asking_pictured",),
+    ),
+    Breakage(
+        "the same part is known in every step",
+        "asking/pictured.py",
+        "noise.key(seed, step, self.name, k)",
+        "noise.key(seed, self.name, k)",
+        ("asking_pictured",),
+    ),
+    Breakage(
+        "what is transparent is known",
+        "cli/labels.py",
+        "(1, *shape[1:])) > 0",
+        "(1, *shape[1:])) > -2",
+        ("asking_pictured",),
+    ),
 )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from noisepath.asking.pictured import Pictured
 from noisepath.asking.tokens import Tokens
 from noisepath.errors import lookup, shown, unknown
 from noisepath.nn.parts import Part
@@ -117,16 +118,17 @@ class Text:
         return {"kind": "text", **asdict(self)}
 
 
-Entry = Classes | Number | Text
+Entry = Classes | Number | Text | Pictured
 
 
 def entry_from(values: Mapping[str, Any]) -> Entry:
     """The inverse of an entry's ``to_dict``, also after a round trip through JSON."""
     told = dict(values)
-    kind = lookup({"classes": Classes, "number": Number, "text": Text}, told.pop("kind", ""), "kind of entry")
+    kinds = {"classes": Classes, "number": Number, "text": Text, "pictured": Pictured}
+    kind = lookup(kinds, told.pop("kind", ""), "kind of entry")
     if kind is Classes:
         return Classes(told["name"], tuple(told["names"]))
-    if kind is Number:
-        return Number(**told)
+    if kind is Number or kind is Pictured:
+        return kind(**told)
     tokens = {**told.pop("tokens")}
     return Text(tokens=Tokens(tokens["kind"], tokens["length"], tuple(tokens["words"])), **told)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from noisepath.asking.entries import Classes, Entry, Number, Text, entry_from
+from noisepath.asking.pictured import KINDS, Pictured
 from noisepath.asking.tokens import Tokens
 from noisepath.conditions import Condition
 from noisepath.errors import shown, unknown
@@ -45,29 +46,37 @@ class Vocabulary:
         length: int | None = None,
         width: int = 128,
         layers: int = 2,
+        low_resolution: int | None = None,
     ) -> Vocabulary:
-        """What pictures say of themselves: their class ("label"), caption ("text"), and attributes by their names.
+        """What pictures say of themselves: their class ("label"), caption ("text"), attributes by their names, and what is seen
+        of them (:mod:`noisepath.asking.pictured`).
 
         Args:
             data: the training pictures.
             names: what of it; "label" and "text" where the pictures have them, if not said.
             tokens, length: how captions are read (:meth:`noisepath.asking.tokens.Tokens.of`).
             width, layers: of the encoder that reads them.
+            low_resolution: pixels of the longer side of the picture in low resolution; a quarter of the picture's if not given.
 
         ValueError for a name that the pictures say nothing of.
         """
         there = _known(data)
         chosen = [name for name in ("label", "text") if name in there] if names is None else list(names)
+        if low_resolution is not None and "low_resolution" not in chosen:
+            raise ValueError(f"low_resolution {low_resolution} is of a condition that is not told: add it to the conditions")
         for name in chosen:
-            if name not in there:
-                if not there:
+            if name not in (*there, *KINDS):
+                if not there and name in ("label", "text"):
                     raise ValueError(f"a model can't be told {name!r} of pictures without classes, captions and attributes")
-                raise unknown("condition", name, there)
+                raise unknown("condition", name, (*there, *KINDS))
 
         def text(captions: Sequence[str]) -> Text:
             return Text("text", Tokens.of(captions, tokens, length), width, layers)
 
-        return cls(_entry(data, name, text) for name in dict.fromkeys(chosen))
+        return cls(
+            _entry(data, name, text) if name in there else _pictured(name, data.shape, low_resolution)
+            for name in dict.fromkeys(chosen)
+        )
 
     def __bool__(self) -> bool:
         return bool(self.entries)
@@ -132,8 +141,20 @@ class Vocabulary:
         return Condition(told)
 
     def table(self, data: Data) -> dict[str, Tensor]:
-        """What each picture of a data set says, by name, (N, ...); a word that is not known is any other word."""
-        return {name: e.encode(_said(data, name), cut=True, strict=False) for name, e in self.entries.items()}
+        """What is written of each picture of a data set, by name, (N, ...); a word that is not known is any other word."""
+        written = [(name, e) for name, e in self.entries.items() if not isinstance(e, Pictured)]
+        return {name: e.encode(_said(data, name), cut=True, strict=False) for name, e in written}
+
+    def seen(self, x: Tensor, seed: int, step: int, samples: Sequence[int]) -> dict[str, Tensor]:
+        """What is seen of pictures (B, C, H, W), by name: a function of them and (seed, step, sample)."""
+        return {name: e.of(x, seed, step, samples) for name, e in self.entries.items() if isinstance(e, Pictured)}
+
+    def told(self, data: Data, numbers: Sequence[int], device: torch.device | str = "cpu") -> Condition | None:
+        """All that these pictures of a data set say; None where nothing can be said."""
+        parts = self.table(data.subset(numbers))
+        if len(parts) < len(self.entries):
+            parts |= self.seen(data.batch(numbers)[0], 0, 0, numbers)
+        return Condition(parts).to(device) if parts else None
 
 
 def _finite(name: str, value: float) -> float:
@@ -156,6 +177,17 @@ def _said(data: Data, name: str) -> list[Any]:
     if name == "text":
         return [text or None for text in data.captions or ()]
     return [row.get(name) for row in data.attributes or ()]
+
+
+def _pictured(name: str, shape: tuple[int, int, int], low: int | None) -> Pictured:
+    channels, *size = shape
+    if name == "low_resolution":
+        longest = max(size)
+        side = max(1, longest // 4) if low is None else low
+        if not 1 <= side < longest:
+            raise ValueError(f"low_resolution is 1 to {longest - 1} pixels of pictures of {longest}, but is {low}")
+        size = [max(1, round(pixels * side / longest)) for pixels in size]
+    return Pictured(name, channels, *size)
 
 
 def _entry(data: Data, name: str, text: Callable[[Sequence[str]], Text]) -> Entry:

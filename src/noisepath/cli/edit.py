@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["level_of", "run"]
 
 STRENGTH = 0.6
+JUMPS = 4
 FRAMES = 8
 _GRID = 256  # the longer side of a picture on the page, at most
 _APART = 1 << 16  # numbers of one picture's variations, as editing.variations has them
@@ -238,7 +239,7 @@ def _held(work: _Work) -> list[list[Tensor]]:
     masks = [_small(mask, work.shape, canvas) for mask, canvas in zip(work.masks, work.canvases, strict=True)]
     mask = torch.stack(masks).to(work.device)
     strength = 1.0 if work.command.strength is None else level_of(work.denoiser, work.command.strength)
-    repeats = work.command.jumps or 0
+    repeats = JUMPS if work.command.jumps is None else work.command.jumps
     return _drawn(
         work, lambda x, which, told: inpaint(work.guided, x, mask[which], strength=strength, repeats=repeats, **told)
     )
@@ -350,6 +351,8 @@ def _about(work: _Work) -> dict[str, object]:
     said = {name: value for name in told if (value := getattr(work.command, name)) not in (None, (), False)}
     if work.mode == "change":
         said.setdefault("strength", STRENGTH)
+    if work.masks is not None:
+        said.setdefault("jumps", JUMPS)
     return {"software": f"noisepath {noisepath.__version__}", **said}
 
 

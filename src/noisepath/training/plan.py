@@ -55,6 +55,8 @@ MINUTES_AT_MOST = {"cpu": 60.0}
 MINUTES_ON_ACCELERATOR = 480.0
 KEPT_AT_ONCE = 640 * 2**20
 """Bytes that a part of a batch keeps for its gradient on a CPU, in float32."""
+WAVES = 4
+"""Of each axis, that tell a network where in the picture it is, where texts may speak of it."""
 LEAST_AT_ONCE = 8
 """Pictures of a part that the plan chose: with fewer, a processor's units have too little to do."""
 
@@ -153,8 +155,11 @@ def network_config(
     conditions: tuple[Part, ...] = (),
 ) -> UNetConfig | DiTConfig:
     """The network's numbers for pictures: the size by name, what the configuration says otherwise, channels, what is told."""
-    own = ("patch",) if config.network == "dit" else ("channels", "blocks", "attention", "fold")
-    said = {name: getattr(config, name) for name in own}
+    dit: dict[str, Any] = {"patch": config.patch, "text": config.text_heard}
+    unet: dict[str, Any] = {name: getattr(config, name) for name in ("channels", "blocks", "attention", "fold")}
+    if any(part.kind in ("text", "features") for part in conditions):
+        unet["positions"] = WAVES  # a text may say where something is; a transformer's tokens know their places
+    said = dit if config.network == "dit" else unet
     # sines and cosines resolve a range of about 1000: log(sigma / alpha) / 4 and t in [0, 1] are stretched to it
     axis = 1.0 if config.prediction == "edm" else schedule.num_timesteps or schedule.t_max - schedule.t_min
     channels = shape[0]

@@ -158,23 +158,24 @@ class Trainer:
         """Add the gradient of a part of the batch."""
         seed, total, first = self.config.seed, self.config.batch_size, self._places()[0]
         rows = slice(places[0] - first, places[-1] + 1 - first)
-        told = self.condition(batch.shown[rows])
+        x, samples = batch.x[rows], [self.done * total + place for place in places]
+        told = self._condition(batch.shown[rows], x, samples)
         last = places[-1] == self._places()[-1]
         with self.processes.without_sync(not last), _torch_seed(noise.key(seed, self.done, "network", places[0]), self.device):
             losses = self.objective.losses(
-                self._network(), batch.x[rows].to(self.device), told, null=self.null, seed=seed, step=self.done,
-                samples=[self.done * total + place for place in places], positions=places, total=total,
+                self._network(), x.to(self.device), told, null=self.null, seed=seed, step=self.done,
+                samples=samples, positions=places, total=total,
             )  # fmt: skip
             # gradients are averaged over the processes, but each has its share of the batch alone
             (losses.weighted.sum() * (self.processes.count / total)).backward()  # type: ignore[no-untyped-call]
         return Losses(losses.loss.detach(), losses.weight.detach(), losses.t)
 
-    def condition(self, pictures: Sequence[int]) -> Condition | None:
-        """What these pictures say of themselves, on the device."""
-        if not self.said:
-            return None
+    def _condition(self, pictures: Sequence[int], x: Tensor, samples: Sequence[int]) -> Condition | None:
+        """What these pictures, as they are shown now, say of themselves, on the device."""
         rows = torch.as_tensor(pictures)
-        return Condition({name: values[rows].to(self.device) for name, values in self.said.items()})
+        parts = {name: values[rows] for name, values in self.said.items()}
+        parts |= self.vocabulary.seen(x, self.config.seed, self.done, samples)
+        return Condition(parts).to(self.device) if parts else None
 
     def _network(self) -> Callable[..., Tensor]:
         """The network, in half precision if that is configured."""
