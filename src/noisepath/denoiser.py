@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ._lazy import torch
 from .conditions import Condition
-from .errors import lookup
+from .errors import lookup, shown
 from .foreign import NAMES, Wrapped, parts_of_diffusers
 from .levels import Level
 from .predictions import PREDICTIONS
@@ -36,7 +36,10 @@ if TYPE_CHECKING:
 
     from .schedules import Schedule
 
-__all__ = ["Condition", "Denoise", "Denoiser", "Moved", "WrongOutput", "begin", "device_of", "rows_of"]
+__all__ = [
+    "Condition", "Denoise", "Denoiser", "Moved", "WrongOutput", "begin", "check_denoiser", "device_named", "device_of",
+    "rows_of",
+]  # fmt: skip
 
 
 class Moved(NamedTuple):
@@ -59,11 +62,18 @@ class Denoise(Protocol):
     def __call__(self, x: Tensor, level: Level, condition: Condition | None = None, /) -> Tensor | Moved: ...
 
 
+def check_denoiser(denoiser: object) -> None:
+    """TypeError for what can't be asked, and does not begin a run that can."""
+    if not callable(denoiser) and not hasattr(denoiser, "begin"):
+        raise TypeError(f"a denoiser is called as D(x, level, condition), but got {shown(denoiser)}")
+
+
 def begin(denoiser: Denoise, levels: Iterable[Level] = ()) -> Denoise:
     """The callable of one run: ``denoiser.begin(levels)`` where there is such a method, else the denoiser itself.
 
     ``levels`` are those at which the run will ask, in its order.
     """
+    check_denoiser(denoiser)
     start: Callable[[list[Level]], Denoise] | None = getattr(denoiser, "begin", None)
     return denoiser if start is None else start(list(levels))
 
@@ -83,6 +93,15 @@ def device_of(denoiser: Denoise) -> torch.device:
     parameters = getattr(getattr(denoiser, "network", None), "parameters", None)
     first = next(iter(parameters()), None) if callable(parameters) else None
     return torch.device("cpu") if first is None else first.device
+
+
+def device_named(device: torch.device | str) -> torch.device:
+    """A device that is there to compute on; ValueError for any other."""
+    try:
+        torch.zeros(1, device=device).tolist()
+    except (RuntimeError, AssertionError, TypeError):  # whatever torch says of a name, or of a device that is not there
+        raise ValueError(f"no device {device!r} is here to compute on: say cpu, cuda, mps or another that torch has") from None
+    return torch.device(device)
 
 
 class Denoiser:

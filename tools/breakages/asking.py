@@ -11,7 +11,7 @@ BREAKAGES = (
     Breakage(
         "bytes and nothing are the same",
         "asking/tokens.py",
-        "[byte + 1 for byte in text.encode()]",
+        "[byte + 1 for byte in _utf8(text)]",
         "[byte for byte in text.encode()]",
         ("asking",),
     ),
@@ -42,6 +42,20 @@ BREAKAGES = (
         "prompts[i % len(prompts)]",
         "prompts[(i + 1) % len(prompts)]",
         ("asking",),
+    ),
+    Breakage(
+        "rows said by name end in an error of torch's",
+        "conditions.py",
+        "except (TypeError, ValueError, RuntimeError):",
+        "except RuntimeError:",
+        ("hostile_asking",),
+    ),
+    Breakage(
+        "an infinite number reaches the network",
+        "nn/parts.py",
+        "bool(value.isinf().any())",
+        "bool(value.isnan().all())",
+        ("hostile_asking",),
     ),
     Breakage(
         "the known part is the unknown one",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from noisepath import noise
-from noisepath.errors import lookup
+from noisepath.errors import lookup, shown
 from noisepath.nn.parts import Part
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Pictured:
         if value is None:
             return torch.full(shape, torch.nan)
         if not isinstance(value, torch.Tensor) or not value.is_floating_point() or tuple(value.shape) != shape:
-            got = f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else repr(value)
+            got = f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else shown(value)
             raise ValueError(f"{self.name} takes a picture: floats of shape {shape} in [-1, 1], but got {got}")
         if (value.abs() > 1.0).any():  # NaN is not
             most = float(value.nan_to_num().abs().max())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from noisepath.asking.entries import Classes, Entry, Number, Text, entry_from
 from noisepath.asking.pictured import KINDS, Pictured
 from noisepath.asking.tokens import Tokens
 from noisepath.conditions import Condition
-from noisepath.errors import unknown
+from noisepath.errors import shown, unknown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,7 +30,11 @@ class Vocabulary:
     """The names that can be asked for, in order; an empty one is that of a model without conditions."""
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
-        self.entries = {entry.name: entry for entry in entries}
+        self.entries: dict[str, Entry] = {}
+        for entry in entries:
+            if entry.name in self.entries:
+                raise ValueError(f"what can be asked for has names of its own, but {entry.name!r} is there twice")
+            self.entries[entry.name] = entry
 
     @classmethod
     def of(
@@ -61,7 +66,7 @@ class Vocabulary:
             raise ValueError(f"low_resolution {low_resolution} is of a condition that is not told: add it to the conditions")
         for name in chosen:
             if name not in (*there, *KINDS):
-                if not there:
+                if not there and name in ("label", "text"):
                     raise ValueError(f"a model can't be told {name!r} of pictures without classes, captions and attributes")
                 raise unknown("condition", name, (*there, *KINDS))
 
@@ -117,6 +122,8 @@ class Vocabulary:
         ValueError for a name or value that the model does not know (with the nearest), an empty text, or a list of another
         length; None where nothing can be asked for.
         """
+        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+            raise ValueError(f"n is the number of pictures, 1 or more, but is {n!r}")
         for name in asked:
             if name not in self.entries:
                 if not self.entries:
@@ -148,6 +155,13 @@ class Vocabulary:
         if len(parts) < len(self.entries):
             parts |= self.seen(data.batch(numbers)[0], 0, 0, numbers)
         return Condition(parts).to(device) if parts else None
+
+
+def _finite(name: str, value: float) -> float:
+    """A number of a picture; JSON's 1e400 is infinite here, and whole numbers have no largest one."""
+    if not abs(value) <= sys.float_info.max:
+        raise ValueError(f"the attribute {name!r} is to be told as a number, but {shown(value)} is beyond what floats hold")
+    return float(value)
 
 
 def _known(data: Data) -> list[str]:
@@ -184,7 +198,7 @@ def _entry(data: Data, name: str, text: Callable[[Sequence[str]], Text]) -> Entr
     if name == "text":
         return text(values)
     if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
-        numbers = torch.tensor(values, dtype=torch.float64)
+        numbers = torch.tensor([_finite(name, value) for value in values], dtype=torch.float64)
         deviation = float(numbers.std(correction=0)) or 1.0
         return Number(name, float(numbers.mean()), deviation, float(numbers.min()), float(numbers.max()))
     if all(isinstance(value, str | bool) for value in values):

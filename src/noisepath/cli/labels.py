@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from noisepath.asking import Pictured
 from noisepath.cli.canvas import read_canvas, to_model
 from noisepath.conditions import Condition
 from noisepath.denoiser import device_of
-from noisepath.errors import unknown
+from noisepath.errors import shown, unknown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,16 +60,19 @@ def prompted(
     for text in said:
         name, equals, value = text.partition("=")
         if not equals or not name:
-            raise ValueError(f"--say takes NAME=VALUE, but was given {text!r}")
+            raise ValueError(f"--say takes NAME=VALUE, but was given {shown(text)}")
+        _check_once(name, asked)
         entry = vocabulary.entries.get(name)
         asked[name] = [_seen(entry, Path(value)) if isinstance(entry, Pictured) else value] * n
         told_of[name] = [value] * n
     if prompts:
         if "text" not in vocabulary:
             raise ValueError("this model was trained without captions, so it takes no prompt")
+        _check_once("text", asked)
         asked["text"] = [prompts[i % len(prompts)] for i in range(n)]
     labels = labels_for(denoiser, classes, n) if classes or not asked else None
     if labels is not None:
+        _check_once("label", asked)
         asked["label"] = [denoiser.info["class_names"][label] for label in labels.tolist()]
     told = vocabulary.condition(n, device=device_of(denoiser), cut=cut, **asked)
     names = {"text": "prompt", "label": "class"}
@@ -84,6 +88,11 @@ def _seen(entry: Pictured, path: Path) -> Tensor:
         return to_model(canvas.colours, shape)
     known = to_model(canvas.alpha[..., None], (1, *shape[1:])) > 0
     return to_model(canvas.colours, shape).where(known, torch.nan)
+
+
+def _check_once(name: str, asked: Mapping[str, object]) -> None:
+    if name in asked:
+        raise ValueError(f"{name!r} is asked for twice: say it once, with --classes, --prompt or --say {name}=VALUE")
 
 
 def asked_for(

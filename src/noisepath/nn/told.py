@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from noisepath.errors import unknown
 from noisepath.nn.attend import TextEncoder
-from noisepath.nn.parts import Part
+from noisepath.nn.parts import Part, check_range
 
 __all__ = ["Encoded", "Heard", "Told", "check_names", "check_pictures", "hear", "reading"]
 
@@ -166,6 +166,7 @@ def _label(label: Tensor | None, x: Tensor, classes: int, what: str) -> Tensor:
             f"the {what} takes one whole-number label per picture, shape ({len(x)},), "
             f"but got {label.dtype} of shape {tuple(label.shape)}"
         )
+    check_range("a label", label, classes)
     return label
 
 
