@@ -17,8 +17,8 @@ BREAKAGES = (
     Breakage(
         "conditions are dropped where they should stay",
         "training/objective.py",
-        "samples) < self.drop",
-        "samples) > self.drop",
+        "\"drop\"), samples) < self.drop",
+        "\"drop\"), samples) > self.drop",
         ("objective",),
     ),
     Breakage(
@@ -89,9 +89,9 @@ BREAKAGES = (
     ),
     Breakage(
         "the optimizer starts afresh when a run goes on",
-        "training/trainer.py",
-        'self.optimizer.load_state_dict({"state": slots,',
-        'self.optimizer.load_state_dict({"state": {},',
+        "training/optimizer.py",
+        'part.load_state_dict({"state": own,',
+        'part.load_state_dict({"state": {},',
         ("training",),
     ),
     Breakage(
