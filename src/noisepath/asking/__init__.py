@@ -2,6 +2,9 @@
 
 tokens      a text -> whole numbers, by words or by bytes
 entries     one name that can be asked for: a class, a number, a text
+encoder     frozen text encoders, and those that lie in a folder (encoder_folder)
+encoded     a text that such an encoder reads
+kept        its vectors of all captions, computed once and kept on disk
 vocabulary  all of a model's names together: from its training data, to its network, and to the user
 """
 
@@ -12,12 +15,24 @@ from typing import TYPE_CHECKING
 from noisepath._lazy import offer
 
 if TYPE_CHECKING:
+    from noisepath.asking.encoded import EncodedText as EncodedText
+    from noisepath.asking.encoder import TextFeatures as TextFeatures
+    from noisepath.asking.encoder import TransformersEncoder as TransformersEncoder
     from noisepath.asking.entries import Classes as Classes
     from noisepath.asking.entries import Number as Number
     from noisepath.asking.entries import Text as Text
     from noisepath.asking.tokens import Tokens as Tokens
     from noisepath.asking.vocabulary import Vocabulary as Vocabulary
 
-_HOME = {"Classes": "entries", "Number": "entries", "Text": "entries", "Tokens": "tokens", "Vocabulary": "vocabulary"}
+_HOME = {
+    "Classes": "entries",
+    "EncodedText": "encoded",
+    "Number": "entries",
+    "Text": "entries",
+    "TextFeatures": "encoder",
+    "Tokens": "tokens",
+    "TransformersEncoder": "encoder",
+    "Vocabulary": "vocabulary",
+}
 __all__ = [*_HOME]
 __getattr__ = offer(__name__, _HOME)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from noisepath.asking.encoded import EncodedText
 from noisepath.asking.entries import Classes, Entry, Number, Text, entry_from
+from noisepath.asking.kept import Rows, kept
 from noisepath.asking.tokens import Tokens
 from noisepath.conditions import Condition
 from noisepath.errors import unknown
@@ -15,6 +19,7 @@ from noisepath.errors import unknown
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from noisepath.asking.encoder import TextFeatures
     from noisepath.data import Data
     from noisepath.nn.parts import Part
 
@@ -40,6 +45,7 @@ class Vocabulary:
         length: int | None = None,
         width: int = 128,
         layers: int = 2,
+        encoder: TextFeatures | None = None,
     ) -> Vocabulary:
         """What pictures say of themselves: their class ("label"), caption ("text"), and attributes by their names.
 
@@ -48,6 +54,7 @@ class Vocabulary:
             names: what of it; "label" and "text" where the pictures have them, if not said.
             tokens, length: how captions are read (:meth:`noisepath.asking.tokens.Tokens.of`).
             width, layers: of the encoder that reads them.
+            encoder: a frozen one that reads them in its place; of the above, only ``length`` is for it.
 
         ValueError for a name that the pictures say nothing of.
         """
@@ -58,8 +65,13 @@ class Vocabulary:
                 if not there:
                     raise ValueError(f"a model can't be told {name!r} of pictures without classes, captions and attributes")
                 raise unknown("condition", name, there)
+        if encoder is not None and "text" not in chosen:
+            why = "these pictures have none" if "text" not in there else "the conditions are without text"
+            raise ValueError(f"{encoder.name} is to read captions, but {why}")
 
-        def text(captions: Sequence[str]) -> Text:
+        def text(captions: Sequence[str]) -> Text | EncodedText:
+            if encoder is not None:
+                return EncodedText.of("text", captions, encoder, length)
             return Text("text", Tokens.of(captions, tokens, length), width, layers)
 
         return cls(_entry(data, name, text) for name in dict.fromkeys(chosen))
@@ -91,6 +103,20 @@ class Vocabulary:
         """The inverse of ``others``, and the class."""
         label = [Classes("label", tuple(class_names))] if class_names else []
         return cls([*label, *(entry_from(values) for values in others)])
+
+    @property
+    def encoded(self) -> list[EncodedText]:
+        """The texts that a frozen encoder reads."""
+        return [entry for entry in self.entries.values() if isinstance(entry, EncodedText)]
+
+    def reading_with(self, encoder: str | os.PathLike[str] | TextFeatures) -> Vocabulary:
+        """The same with its text encoder elsewhere: in this folder, or given.
+
+        ValueError where that is another encoder than the model was trained with, or where it was trained without one.
+        """
+        if not self.encoded:
+            raise ValueError("this model was trained without a text encoder in a folder, so there is none to be said")
+        return Vocabulary(e.reading_with(encoder) if isinstance(e, EncodedText) else e for e in self.entries.values())
 
     def null(self, device: torch.device | str = "cpu") -> Condition | None:
         """The condition of one picture that says nothing; None where nothing can be said."""
@@ -128,6 +154,16 @@ class Vocabulary:
         """What each picture of a data set says, by name, (N, ...); a word that is not known is any other word."""
         return {name: e.encode(_said(data, name), cut=True, strict=False) for name, e in self.entries.items()}
 
+    def rows(self, data: Data, folder: Path, told: Callable[[int], None] | None = None) -> dict[str, Rows]:
+        """The same to look pictures up in, by tensors of their numbers: what an encoder reads is kept in the folder, and
+        computed where it is not there yet (:func:`noisepath.asking.kept.kept`)."""
+        return {
+            name: kept(e, _said(data, name), folder, told)
+            if isinstance(e, EncodedText)
+            else e.encode(_said(data, name), cut=True, strict=False)
+            for name, e in self.entries.items()
+        }
+
 
 def _known(data: Data) -> list[str]:
     """Names of which pictures say something."""
@@ -144,7 +180,7 @@ def _said(data: Data, name: str) -> list[Any]:
     return [row.get(name) for row in data.attributes or ()]
 
 
-def _entry(data: Data, name: str, text: Callable[[Sequence[str]], Text]) -> Entry:
+def _entry(data: Data, name: str, text: Callable[[Sequence[str]], Text | EncodedText]) -> Entry:
     """What kind of thing is said under this name."""
     if name == "label":
         return Classes(name, tuple(data.class_names))

@@ -80,7 +80,7 @@ def _sample(command: Sample) -> None:
         raise ValueError(f"n is the number of pictures, 1 or more, but is {command.n}")
     precision = lookup(PRECISIONS, command.precision, "precision")
     device = command.device or fastest_device()
-    denoiser = load(command.run, device)
+    denoiser = load(command.run, device, encoder=command.encoder)
     assert isinstance(denoiser.network, torch.nn.Module)
     denoiser.network.to(precision)
     condition, told = prompted(denoiser, command.prompt, command.say, command.classes, command.n, command.cut)

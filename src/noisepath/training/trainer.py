@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from noisepath import noise
 from noisepath.asking import Vocabulary
+from noisepath.asking.kept import Rows
 from noisepath.conditions import Condition
 from noisepath.data import Bad, Batch, Data, Steps, Stream
 from noisepath.training.checkpoint import AVERAGES, State
@@ -58,7 +59,8 @@ class Trainer:
     """Trains ``network(x, t, label=...)`` on pictures, ``total`` steps in all; ``done`` counts those made.
 
     ``config`` is one that :func:`noisepath.training.plan.choose` has filled in; ``vocabulary`` is what the network is told of
-    each picture: of its class, where it has one, if not given.
+    each picture: of its class, where it has one, if not given.  ``said`` is what each picture says, by name, to be looked up by
+    pictures' numbers; the vocabulary's table of the data if not given.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Trainer:
         flip: bool = False,
         workers: int = 0,
         vocabulary: Vocabulary | None = None,
+        said: Mapping[str, Rows] | None = None,
     ) -> None:
         if total < 1:
             raise ValueError(f"a run has at least one step, but was given {total}")
@@ -87,7 +90,7 @@ class Trainer:
         self.device = self.processes.device
         self.vocabulary = Vocabulary.of(data, ("label",) if data.classes else ()) if vocabulary is None else vocabulary
         self.null = self.vocabulary.null(self.device)
-        self.said = self.vocabulary.table(data)
+        self.said: Mapping[str, Rows] = self.vocabulary.table(data) if said is None else said
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         self.called = self.processes.wrap(network)
         self.optimizer = _adamw(self.parameters, config, self.device)
