@@ -11,7 +11,7 @@ from torch import Tensor
 
 from noisepath.asking.tokens import words_of
 
-WORDS = "a red blue green circle square and tiny".split()
+WORDS = ["a", "red", "blue", "green", "circle", "square", "and", "tiny", "big"]
 
 
 class Letters:
@@ -42,8 +42,8 @@ def t5_folder(folder: Path, whole: bool = False, seed: int = 0) -> Path:
     """A T5 of two layers; ``whole``: with its decoder too."""
     from transformers import T5Config, T5EncoderModel, T5ForConditionalGeneration, T5Tokenizer
 
-    letters = [(chr(97 + i), -6.0) for i in range(26)]
-    vocabulary = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -9.0), *(("▁" + word, -3.0) for word in WORDS), ("▁", -6.0), *letters]
+    pieces = [*(("▁" + word, -3.0) for word in WORDS), ("▁", -6.0), *((chr(97 + i), -6.0) for i in range(26))]
+    vocabulary = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -9.0), *pieces]
     T5Tokenizer(vocab=vocabulary, extra_ids=0).save_pretrained(folder)
     config = T5Config(vocab_size=len(vocabulary), d_model=16, d_kv=4, d_ff=24, num_layers=2, num_heads=2)
     torch.manual_seed(seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -11,11 +12,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from encoding import Letters, clip_folder, empty_shell, t5_folder
 from PIL import Image
 from torch import Tensor
 
-from noisepath import classifier_free, load, sample
+from encoding import Letters, clip_folder, empty_shell, t5_folder
+from noisepath import classifier_free, sample
 from noisepath.asking import EncodedText, TextFeatures, TransformersEncoder, Vocabulary
 from noisepath.asking.encoder import encoder_in
 from noisepath.asking.encoder_folder import read_folder
@@ -174,7 +175,7 @@ def test_damaged_weights_and_tokenizers_are_refused_in_a_line(t5: Path, tmp_path
 
 # --- what can be asked for -------------------------------------------------------------------------------------------
 
-CAPTIONS = ("a red circle", "a blue square", None, "a red circle", "", "a tiny green circle and a square")
+CAPTIONS = ("a red circle", "a blue square", None, "a red circle", "", "a big green circle and a square")
 PICTURES = Dataset(torch.zeros(6, 1, 8, 8), captions=CAPTIONS)  # type: ignore[arg-type]
 
 
@@ -221,6 +222,8 @@ def test_the_length_is_that_of_the_longest_caption_unless_it_is_said() -> None:
             _entry(Letters(), length)
     with pytest.raises(ValueError, match="is to read captions, but these pictures have none"):
         Vocabulary.of(Dataset(torch.zeros(2, 1, 4, 4)), encoder=Letters())
+    with pytest.raises(ValueError, match="nothing to learn in 2 texts"):
+        Vocabulary.of(Dataset(torch.zeros(2, 1, 4, 4), captions=(" ", "\n")), encoder=Letters())
 
 
 def test_an_encoder_that_gives_another_shape_is_named() -> None:
@@ -249,7 +252,7 @@ def test_an_encoder_that_is_elsewhere_or_another_one_is_an_error_when_it_is_need
         moved.encode(["a"])
     with pytest.raises(ValueError, match="is not the one that this model was trained with"):
         vocabulary.reading_with(tmp_path / "moved")
-    with pytest.raises(ValueError, match="without a text encoder in a folder"):
+    with pytest.raises(ValueError, match="without a frozen text encoder, so none can be named"):
         Vocabulary().reading_with(tmp_path / "moved")
 
 
@@ -369,7 +372,9 @@ def test_two_encoders_are_one_too_many(tmp_path: Path) -> None:
 
 # --- the command line ------------------------------------------------------------------------------------------------
 
-TINY = "--steps 2 --batch-size 4 --channels 8 8 --blocks 1 --precision float32 --holdout 0 --no-progress --device cpu".split()
+TINY = shlex.split(
+    "--steps 2 --batch-size 4 --channels 8 8 --blocks 1 --precision float32 --holdout 0 --no-progress --device cpu"
+)
 
 
 @pytest.fixture(scope="module")
@@ -397,7 +402,7 @@ def test_captions_in_a_file_are_trained_on_and_asked_for_through_the_command_lin
     assert Image.open(next((tmp_path / "new").glob("*0.png"))).info["prompt"] == "a red circle"
     capsys.readouterr()
     assert _drawn(run, tmp_path / "none", "--prompt", "a red circle", "--encoder", str(tmp_path)) == 2
-    assert "without a text encoder in a folder" in capsys.readouterr().err
+    assert "without a frozen text encoder" in capsys.readouterr().err
 
 
 def test_an_encoder_in_a_folder_is_trained_with_and_asked_through_the_command_line(
@@ -419,5 +424,7 @@ def test_an_encoder_in_a_folder_is_trained_with_and_asked_through_the_command_li
     assert _drawn(run, tmp_path / "again", *prompt, "--encoder", str(tmp_path / "moved")) == 0
     first, second = (Image.open(tmp_path / name / "grid.png").tobytes() for name in ("new", "again"))
     assert first == second
+    edit = ["edit", str(run), str(pictures / "0.png"), "--steps", "1", "--out", str(tmp_path / "edited"), "--no-progress"]
+    assert main([*edit, "--prompt", "a blue circle", "--encoder", str(tmp_path / "moved")]) == 0
     shutil.rmtree(run / FEATURES)
     assert main(["train", "--resume", str(run), "--no-progress", "--text-encoder", str(tmp_path / "moved")]) == 0

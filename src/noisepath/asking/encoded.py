@@ -38,6 +38,8 @@ class EncodedText:
     @classmethod
     def of(cls, name: str, texts: Sequence[str], encoder: TextFeatures, length: int | None = None) -> EncodedText:
         """One for these texts: long enough for all of them, if the length is not said, but at most 256 and what is read."""
+        if not any(text.strip() for text in texts):
+            raise ValueError(f"there is nothing to learn in {len(texts)} texts: none of them has a word")
         most, least = encoder.length, encoder.tokens([""])[0] + 1
         if length is None:
             length = max(least, min(LONGEST, most, max(encoder.tokens(texts), default=0)))

@@ -115,7 +115,7 @@ class Vocabulary:
         ValueError where that is another encoder than the model was trained with, or where it was trained without one.
         """
         if not self.encoded:
-            raise ValueError("this model was trained without a text encoder in a folder, so there is none to be said")
+            raise ValueError("this model was trained without a frozen text encoder, so none can be named")
         return Vocabulary(e.reading_with(encoder) if isinstance(e, EncodedText) else e for e in self.entries.values())
 
     def null(self, device: torch.device | str = "cpu") -> Condition | None:

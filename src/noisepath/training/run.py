@@ -25,6 +25,7 @@ import torch
 
 from noisepath import schedules
 from noisepath.asking import Vocabulary
+from noisepath.asking.encoder import encoder_in
 from noisepath.asking.kept import Rows
 from noisepath.data import DataConfig, changed, holdout_size, open_data, some, split
 from noisepath.denoiser import Denoiser
@@ -120,7 +121,7 @@ def train(
     if config.text_encoder is not None:
         if encoder is not None:
             raise ValueError(f"captions are read by one encoder, but two are named: {config.text_encoder!r} and {encoder.name}")
-        config = replace(config, text_encoder=os.path.abspath(config.text_encoder))
+        config = replace(config, text_encoder=encoder_in(config.text_encoder).folder)
     asked = data if isinstance(data, DataConfig) else DataConfig(data=os.fspath(data)) if _is_path(data) else None
     if asked is not None and Path(asked.data).is_dir() and folder.resolve().is_relative_to(Path(asked.data).resolve()):
         raise ValueError(f"the run {str(folder)!r} lies among the pictures of {asked.data!r}, and would become one of them")
