@@ -112,7 +112,7 @@ def _with(name: str, told: object) -> Callable[[Path], None]:
 def test_a_folder_that_is_no_encoders_is_refused_in_a_line(
     tmp_path: Path, change: Callable[[Path], None], error: str
 ) -> None:
-    folder = empty_shell(tmp_path / "encoder")
+    folder = empty_shell(tmp_path / "encoder", _attn_implementation_autoset=True)  # some versions write that; it is no code
     read_folder(folder)
     change(folder)
     with pytest.raises((ValueError, FileNotFoundError), match=error) as caught:
@@ -135,6 +135,10 @@ def test_a_pipelines_folder_says_where_its_encoder_is(tmp_path: Path) -> None:
     empty_shell(tmp_path / "pipeline" / "text_encoder")
     with pytest.raises(FileNotFoundError, match=r"no config.json in it \(there is one in '.*text_encoder'\)"):
         read_folder(tmp_path / "pipeline")
+    (tmp_path / "pipeline" / "text_encoder" / "tokenizer.json").unlink()
+    (tmp_path / "pipeline" / "tokenizer").mkdir()
+    with pytest.raises(FileNotFoundError, match="has no tokenizer, .*; copy the files of '.*pipeline/tokenizer' into it"):
+        read_folder(tmp_path / "pipeline" / "text_encoder")
 
 
 def test_a_fingerprint_is_that_of_the_encoder_and_not_of_its_place(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def read_json(path: Path) -> dict[str, Any]:
 def refuse_code(path: Path, config: dict[str, Any]) -> None:
     """ValueError where the configuration in the file ``path`` names code to run."""
     for name, value in config.items():
-        if name == "auto_map" or name.startswith("_attn_implementation"):
+        if name == "auto_map" or name.startswith("_attn_implementation") and not isinstance(value, bool):
             raise ValueError(
                 f"the {path.name} in {str(path.parent)!r} names code to run ({name} = {value!r}), which is refused"
             )

@@ -105,7 +105,9 @@ def _tokenizer(path: Path) -> list[str]:
         if all((path / name).is_file() for name in names):
             return [*names, *(name for name in _BESIDE if (path / name).is_file())]
     wanted = ", ".join(" with ".join(names) for names in _TOKENIZERS)
-    raise FileNotFoundError(f"{str(path)!r} has no tokenizer, which belongs beside config.json (one of: {wanted})")
+    beside = path.with_name(path.name.replace("text_encoder", "tokenizer"))  # as pipelines have it
+    there = f"; copy the files of {str(beside)!r} into it" if beside != path and beside.is_dir() else ""
+    raise FileNotFoundError(f"{str(path)!r} has no tokenizer, which belongs beside config.json (one of: {wanted}){there}")
 
 
 def _sizes(path: Path, kind: str, config: dict[str, Any]) -> tuple[int, int]:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import torch
 
 from noisepath.asking.encoded import EncodedText
-from noisepath.files import remove_folder, verify, write_folder
+from noisepath.files import clear_leftovers, remove_folder, verify, write_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -88,7 +88,8 @@ def kept(entry: EncodedText, said: Sequence[str | None], folder: Path, told: Cal
 
 
 def clear_kept(folder: Path, but: str = "") -> None:
-    """Remove what was kept in a folder, and nothing else."""
+    """Remove what was kept in a folder, also half, and nothing else."""
+    clear_leftovers(folder)
     if folder.is_dir():
         for path in folder.iterdir():
             if path.is_dir() and re.fullmatch("[0-9a-f]{32}", path.name) and path.name != but:
