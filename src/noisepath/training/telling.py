@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from noisepath.asking import Vocabulary
+from noisepath.asking import Classes, Vocabulary
 from noisepath.asking.encoder import encoder_of
 from noisepath.asking.kept import Rows, clear_kept
 
@@ -41,8 +41,10 @@ def told(
 ) -> Mapping[str, Rows]:
     """What each picture says; captions that a frozen encoder reads are encoded once and kept in the run's folder.
 
-    The main process writes, the others wait for it.
+    The main process writes, the others wait for it.  ValueError for pictures without captions, or of other classes than the
+    network is told: a run that goes on with changed pictures may have those.
     """
+    _check(vocabulary, data)
     if not vocabulary.encoded:
         if team.is_main:
             clear_kept(run / FEATURES)
@@ -52,6 +54,15 @@ def told(
         said = _kept(vocabulary, data, run / FEATURES, say, progress)
     team.wait()
     return vocabulary.rows(data, run / FEATURES) if said is None else said
+
+
+def _check(vocabulary: Vocabulary, data: Data) -> None:
+    if "text" in vocabulary and data.captions is None:
+        raise ValueError("this run's network is told captions, but the pictures have none")
+    classes = vocabulary.entries.get("label")
+    if isinstance(classes, Classes) and classes.names != tuple(data.class_names):
+        known, there = (", ".join(names[:8]) or "none" for names in (classes.names, tuple(data.class_names)))
+        raise ValueError(f"this run's network is told the classes {known}, but those of the pictures are {there}")
 
 
 def _kept(vocabulary: Vocabulary, data: Data, folder: Path, say: Callable[[str], None], progress: bool) -> Mapping[str, Rows]:
