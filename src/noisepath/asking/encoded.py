@@ -92,13 +92,17 @@ class EncodedText:
         if not different:
             return found
         encoder = self.encoder()
-        for text, count in zip(different, [] if cut else encoder.tokens(different), strict=not cut):
-            if count > self.length:
-                raise too_long(count, "tokens", self.length, encoder.left(text, self.length))
+        if not cut:
+            self._refuse_long(encoder, different)
         place = {text: i for i, text in enumerate(different)}
         rows = [i for i, text in enumerate(texts) if text in place]
         found[rows] = self.features(encoder, different, self.length)[[place[texts[i]] for i in rows]]
         return found
+
+    def _refuse_long(self, encoder: TextFeatures, texts: Sequence[str]) -> None:
+        for text, count in zip(texts, encoder.tokens(texts), strict=True):
+            if count > self.length:
+                raise too_long(count, "tokens", self.length, encoder.left(text, self.length))
 
     def features(self, encoder: TextFeatures, texts: Sequence[str], length: int) -> Tensor:
         """What the encoder makes of texts: (B, length, width) float32; ValueError if it is anything else."""
