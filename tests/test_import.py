@@ -15,7 +15,7 @@ import pytest
 import noisepath
 
 PACKAGE = Path(noisepath.__file__).parent
-HEAVY = ["torch", "numpy", "matplotlib", "sklearn", "scipy", "PIL", "tyro", "tqdm", "safetensors", "diffusers"]
+HEAVY = ["torch", "numpy", "matplotlib", "sklearn", "scipy", "PIL", "tyro", "tqdm", "safetensors", "diffusers", "transformers"]
 WINGS = {"asking", "nn", "data", "training", "evaluation", "plots", "guidance_figure", "page", "cli"}
 
 

@@ -107,6 +107,8 @@ class Sample:
     known a picture file, transparent where nothing is known."""
     cut: bool = False
     """Cut a prompt that is longer than the model reads, in place of an error."""
+    encoder: Path | None = None
+    """Where the frozen text encoder is that the model was trained with, if not where it was."""
     guidance: float = 1.0
     """Guidance scale: 1 is none, more keeps closer to the class (of cfg_plus_plus 0 to 1, which is not none)."""
     method: str = "classifier_free"
@@ -176,6 +178,8 @@ class Edit:
     """Names of the classes that the pictures are to be of, in turn; no class in particular if not given."""
     prompt: tuple[str, ...] = ()
     """What they are to show, in words, in turn, for a model that was trained on captions."""
+    encoder: Path | None = None
+    """Where the frozen text encoder is that the model was trained with, if not where it was."""
     guidance: float = 1.0
     """Classifier-free guidance scale: 1 is none, more keeps closer to the class."""
     solver: str | None = None
@@ -297,6 +301,8 @@ class Evaluate:
     """Of the samples, and of all else that is random here."""
     data: str | None = None
     """Where the run's pictures are now, if not where they were."""
+    encoder: Path | None = None
+    """Where the frozen text encoder is that the model was trained with, if not where it was."""
     compare: Annotated[Path | None, arg(metavar="RUN-OR-REPORT")] = None
     """Another run that was evaluated, or its report.json: what the figures differ by."""
     out: Path | None = None
