@@ -5,7 +5,7 @@ RUN/plan.json                   what was chosen, and why
 RUN/data.json                   the pictures' names and sizes, to see whether they have changed
 RUN/checkpoints/, snapshots/    models and state (:mod:`noisepath.training.checkpoint`)
 RUN/log.jsonl                   one line each ``log_every`` steps: step, loss, rate, skipped, bad, pictures_per_s, seconds
-RUN/loss.png, samples/, index.html   for people
+RUN/loss.png, samples/, board/, index.html   for people
 """
 
 from __future__ import annotations
@@ -109,7 +109,8 @@ def train(
     source = asked or DataConfig(data=getattr(pictures, "source", ""), holdout=0)
     held_out = holdout_size(source, len(pictures))
     start = time.perf_counter()
-    made = build(split(pictures, held_out, config.seed)[0], config, device, team=team, flip=source.flip, workers=source.workers)
+    train_part, kept_out = split(pictures, held_out, config.seed)
+    made = build(train_part, config, device, team=team, flip=source.flip, workers=source.workers)
     with ExitStack() as stack:
         if team.is_main:
             stack.enter_context(locked(folder))
@@ -122,7 +123,7 @@ def train(
             say(planning.told(plan))
             _begin(folder, plan, pictures)
         team.wait()
-        loop = Loop(made.make(settled, plan.steps), folder, run, progress, say)
+        loop = Loop(made.make(settled, plan.steps), folder, run, progress, say, held_out=kept_out)
         loop.begin()
         if team.is_main:
             write_run(folder, run)  # from here on there is a run, and it has a checkpoint
@@ -165,7 +166,7 @@ def resume(
         found = newest(folder, run.identity)
         pictures = _same_pictures(folder, run, data, allow_data_change)
         _say_differences(run.machine, device, found.passed_over, say)
-        train_part = split(pictures, run.data.holdout or 0, run.train.seed)[0]
+        train_part, kept_out = split(pictures, run.data.holdout or 0, run.train.seed)
         made = build(train_part, run.train, device, team=team, flip=run.data.flip, workers=run.data.workers)
         assert run.train.steps is not None
         trainer = made.make(run.train, run.train.steps)
@@ -174,7 +175,7 @@ def resume(
         if team.is_main:
             cut_log(folder, trainer.done)
         say(f"going on with step {trainer.done} of {trainer.total}")
-        loop = Loop(trainer, folder, run, progress, say, state.values)
+        loop = Loop(trainer, folder, run, progress, say, state.values, kept_out)
         loop.go()
     team.wait()
     return load(folder, str(team.device))
