@@ -107,7 +107,8 @@ def _check_rows(vocabulary: Vocabulary | None, rows: Sequence[Request]) -> None:
         if isinstance(text, str) and not text.strip():
             raise ValueError("an empty prompt asks for nothing: leave it out, or say what is to be seen")
         assert vocabulary is not None
-        vocabulary.condition(1, **{name: [value] for name, value in row.items()})
+        said: dict[str, Any] = {name: [value] for name, value in row.items()}
+        vocabulary.condition(1, **said)
 
 
 def in_words(request: Request) -> str:

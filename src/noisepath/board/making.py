@@ -1,7 +1,7 @@
 """The pictures of a board, and the folder that holds them, written whole: a reader finds the old board or the new one.
 
     RUN/board/board.json           what was asked for, how it was sampled, and of which step the model was
-    RUN/board/cell-ROW-COLUMN.png  the pictures of a row and a guidance scale, one for each seed, near a square
+    RUN/board/cell-ROW-COLUMN.png  the pictures of a row and a guidance scale, one for each seed
     RUN/board/way-NUMBER.png       one of them coming about: states above, beliefs below, a column for each level
 """
 
@@ -55,7 +55,7 @@ def write_board(
     moments = _moments(way)
     with write_folder(final) as part:
         for (row, column), pictures in cells.items():
-            plots.save_grid(pictures, part / f"cell-{row}-{column}.png")
+            plots.save_grid(pictures, part / f"cell-{row}-{column}.png", columns=_columns(asked))
         for number in range(len(_followed(asked))):
             plots.save_grid(_along(way, number, moments), part / f"way-{number}.png", columns=len(moments))
         levels = [way.levels[moment] for moment in moments]
@@ -93,6 +93,11 @@ def _told(denoiser: Denoiser, asked: Asked, levels: Sequence[Level]) -> dict[str
     }
 
 
+def _columns(asked: Asked) -> int:
+    """How many pictures of a cell stand side by side, so that all columns of the board fit on a page."""
+    return max(1, min(8, 12 // len(asked.guidance)))
+
+
 # Pictures ------------------------------------------------------------------------------------------------------------
 
 
@@ -124,7 +129,7 @@ def _cells(denoiser: Denoiser, asked: Asked, batch_size: int | None, progress: b
             _guided(denoiser, scale), (rows * seeds, *denoiser.info["shape"]), condition=condition,
             indices=list(range(seeds)) * rows, batch_size=batch_size, progress=progress, **_how(asked),
         )  # fmt: skip
-        for row, pictures in enumerate(made.cpu().split(seeds)):
+        for row, pictures in enumerate(torch.split(made.cpu(), seeds)):
             found[row, column] = pictures
     return found
 

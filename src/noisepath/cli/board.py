@@ -44,7 +44,7 @@ def _check(command: Board) -> None:
 
 def _rows(command: Board, denoiser: Denoiser) -> list[Request]:
     """What is asked for, or what is chosen where nothing is."""
-    said: list[Request] = [{"text": text} for text in command.prompts] + [{"label": name} for name in command.classes]
+    said: list[Request] = [*({"text": text} for text in command.prompts), *({"label": name} for name in command.classes)]
     if said or not denoiser.vocabulary:
         return said
     data = _pictures(command) if denoiser.vocabulary.others else None

@@ -24,6 +24,8 @@ SIDE = 192
 """The longer side of a picture that is kept, at most."""
 RESULTS = 9
 """Results of a picture that are kept: the first ones."""
+LEFT_OUT = {"software", "run", "mask", "box", "outpaint", "invert"}
+"""What the pictures or the words say already."""
 DONE = {
     "change": "changed as a whole",
     "mask": "a part made anew",
@@ -39,7 +41,9 @@ def record(work: Work, finished: Sequence[Sequence[Canvas]], about: Mapping[str,
     command = work.command
     if not (command.run / "run.toml").is_file():
         return
-    said = {name: value for name, value in about.items() if name not in ("software", "run", *DONE)}
+    said = {name: value for name, value in about.items() if name not in LEFT_OUT}
+    if command.guidance == 1.0:
+        del said["guidance"]
     if command.prompt:
         said["prompt"] = command.prompt
     said["model"] = f"step {work.denoiser.info['steps']:,}"

@@ -19,6 +19,8 @@ from noisepath.page.words import figure, number, plain
 __all__ = ["Board", "Way", "board_grid", "board_ways", "large", "read_board"]
 
 MOST_ROWS, MOST_COLUMNS, MOST_WAYS, MOST_LEVELS = 64, 12, 8, 16
+COLUMN = 5.6
+"""Width of a level's column, in which its words have a place, as a multiple of the page's letters."""
 
 Cells = Mapping[tuple[int, int], Picture]
 
@@ -135,7 +137,7 @@ def _cell(board: Board, i: int, k: int, words: str) -> Html:
     picture = board.cells.get((i, k))
     if picture is None:
         return element("td", element("small", "missing"))
-    said = f"{board.seeds} pictures" + (f" of {words}, guidance {board.guidance[k]}" if words else "")
+    said = f"{board.seeds} pictures" + (f" of “{words}”, guidance {board.guidance[k]}" if words else "")
     return element("td", large(picture, said))
 
 
@@ -159,10 +161,11 @@ def board_ways(board: Board) -> list[Html]:
 
 
 def _way(board: Board, way: Way) -> Html:
-    said = f"A picture{f' of {way.words}' if way.words else ''} on its way from noise: states above, beliefs below"
+    said = f"A picture{f' of “{way.words}”' if way.words else ''} on its way from noise: states above, beliefs below"
     levels = [element("li", _noise(*level), element("br"), element("small", _log_snr(*level))) for level in board.levels]
     columns = element("ol", *levels, class_="levels") if levels else EMPTY
-    strip = element("div", large(way.picture, said), columns, class_="strip")
+    width = f"width: {COLUMN * len(levels):g}rem" if levels else None
+    strip = element("div", large(way.picture, said), columns, class_="strip", style=width)
     caption = element("figcaption", way.words) if way.words else EMPTY
     return element("figure", caption, element("div", strip, class_="scroll"), class_="way")
 
@@ -174,7 +177,8 @@ def _noise(alpha: float, sigma: float) -> str:
 def _log_snr(alpha: float, sigma: float) -> str:
     if alpha == 0 or sigma == 0:
         return f"log-SNR {'−' if alpha == 0 else ''}∞"
-    return f"log-SNR {2 * (math.log(alpha) - math.log(sigma)):.1f}".replace("-", "−").replace("log−SNR", "log-SNR")
+    value = round(2 * (math.log(alpha) - math.log(sigma)), 1)
+    return f"log-SNR {'−' if value < 0 else ''}{abs(value):.1f}"
 
 
 def _values(value: object) -> Mapping[str, Any]:
