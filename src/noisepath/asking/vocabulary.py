@@ -165,7 +165,7 @@ class Vocabulary:
             row["text"] = data.captions[place] or None
         told = data.attributes[place] if data.attributes else {}
         row |= {name: told.get(name) for name in self.entries if name not in ("label", "text")}
-        return {name: str(value) if isinstance(value, bool) else value for name, value in row.items() if value is not None}
+        return {name: value for name, value in row.items() if value is not None}
 
 
 def _finite(name: str, value: float) -> float:
