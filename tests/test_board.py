@@ -125,6 +125,13 @@ def test_a_way_shows_states_and_above_each_belief_what_it_was_believed_of(tmp_pa
         assert (_cut(tmp_path / "board" / f"way-{number}.png", 4, 16)[:, -1] == last).all()
 
 
+def test_a_model_that_can_be_asked_and_is_not_is_told_so(tmp_path: Path) -> None:
+    model = _classes()
+    board.write_board(tmp_path, model, Asked.of(model, [], seeds=2, steps=2))
+    made = sample(model, (2, 1, 4, 4), condition=model.vocabulary.condition(2), steps=2)
+    assert (_cut(tmp_path / "board" / "cell-0-0.png", 4, 16)[0] == _pixels(made[:, 0])).all()
+
+
 def test_the_number_of_calls_is_what_the_network_is_asked(tmp_path: Path) -> None:
     model = _classes()
     for scales in ((1.0,), (2.0, 1.0), (1.0, 2.0, 4.0)):
@@ -175,6 +182,9 @@ def test_without_a_word_classes_are_spread_and_captions_are_those_that_the_model
     assert both == [{"label": "x", "text": "a red dog"}, {"label": "y", "text": "a red dog"}, {"label": "x"}]
     assert [board.in_words(row) for row in both] == ["x, a red dog", "y, a red dog", "x"]
     assert board.in_words({"age": 3, "text": "a dog"}) == "age 3, a dog"
+    seen = Vocabulary.of(told, ("label", "known"))
+    assert board.requests(seen, None) == [{"label": "x"}, {"label": "y"}] and not board.needs_pictures(seen)
+    assert board.requests(Vocabulary.of(told, ("known",)), told) == [] and board.needs_pictures(vocabulary)
     assert board.requests(Vocabulary(), told) == [] and board.requests(vocabulary, None) == []
 
 
@@ -184,6 +194,11 @@ def test_scales_are_chosen_by_whether_the_model_can_be_guided() -> None:
     assert Asked.of(never, [{"label": "dog"}]).guidance == (1.0,)
     with pytest.raises(ValueError, match="drop_condition 0.*leave guidance at 1, in place of 2"):
         Asked.of(never, [{"label": "dog"}], (1.0, 2.0))
+    assert Asked.of(_classes(), []).guidance == (1.0,)
+    with pytest.raises(ValueError, match="nothing is asked for, so guidance leads nowhere: leave guidance at 1"):
+        Asked.of(_classes(), [], (1.0, 2.0))
+    with pytest.raises(ValueError, match="drop_condition 0.*say what its pictures are to be"):
+        Asked.of(never, [])
     with pytest.raises(ValueError, match=r"shows pictures, but this model's data are \(2,\)"):
         Asked.of(_classes(shape=(2,)), [])
 
@@ -334,7 +349,8 @@ def test_an_edit_is_kept_for_the_page_and_makes_the_same_files(run: Path, tmp_pa
     assert made[0] == made[1]
     (edit,) = _kept(run)
     assert (edit["name"], edit["what"]) == ("p.png", "a part made anew")
-    assert edit["said"] == {"steps": 2, "prompt": ["red"], "model": "step 2"}
+    said = edit["said"]
+    assert {**said, "steps": 2, "prompt": ["red"], "model": "step 2"} == said and not {"run", "box", "guidance"} & said.keys()
     before, after, mask = (_cut_one(run / "edits" / f"{edit['id']}-{part}.png") for part in ("before", "after", "mask"))
     held = mask == 0
     assert (mask == 255).sum() == 32 and (before[held] == after[held]).all() and (before[~held] != after[~held]).mean() > 0.9

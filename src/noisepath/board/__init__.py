@@ -9,8 +9,8 @@ Nothing here is needed to use the model: any file may be removed, and ``noisepat
 
 from __future__ import annotations
 
-from noisepath.board.asked import Asked, calls, fitted, in_words, requests
+from noisepath.board.asked import Asked, calls, fitted, in_words, needs_pictures, requests
 from noisepath.board.edits import Edited, keep_edits
 from noisepath.board.making import write_board
 
-__all__ = ["Asked", "Edited", "calls", "fitted", "in_words", "keep_edits", "requests", "write_board"]
+__all__ = ["Asked", "Edited", "calls", "fitted", "in_words", "keep_edits", "needs_pictures", "requests", "write_board"]

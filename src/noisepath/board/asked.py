@@ -1,7 +1,7 @@
 """What a board shows: a row for each request, a column for each guidance scale, several seeds in each cell.
 
 A request is a mapping of names that the model can be asked for to what is asked, such as ``{"text": "a red circle"}`` or
-``{"label": "cat"}``; the one of a model that can't be asked for anything is empty.
+``{"label": "cat"}``; an empty one says nothing, and is the one row of a model that can't be asked for anything in words.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from noisepath.asking.entries import Classes
+from noisepath.asking.pictured import Pictured
 from noisepath.errors import lookup
 from noisepath.guiding import unguidable
 from noisepath.sampling import DEFAULTS, design
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
     from noisepath.data import Data
     from noisepath.denoiser import Denoiser
 
-__all__ = ["ROWS", "SCALES", "SEEDS", "WAYS", "Asked", "Request", "calls", "fitted", "in_words", "requests", "way_scale"]
+__all__ = [
+    "ROWS", "SCALES", "SEEDS", "WAYS", "Asked", "Request", "calls", "fitted", "in_words", "needs_pictures", "requests",
+    "way_scale",
+]  # fmt: skip
 
 ROWS, SCALES, SEEDS = 6, (1.0, 2.0, 4.0), 4
 """A board's size where nothing is said: rows, guidance scales, seeds in a cell."""
@@ -67,9 +71,12 @@ class Asked:
         ValueError for what the model can't be asked for or guided by, and for numbers out of range.
         """
         rows = tuple(rows) or ({},)
-        reason = unguidable(denoiser)
-        scales = tuple(map(float, guidance)) or (SCALES if reason is None else (1.0,))
-        alone = rows == ({},)
+        alone, reason = rows == ({},), unguidable(denoiser)
+        if alone and denoiser.vocabulary and reason is not None:
+            raise ValueError(f"{reason}: say what its pictures are to be")
+        if alone and any(scale != 1.0 for scale in guidance):
+            reason = reason or "nothing is asked for, so guidance leads nowhere"
+        scales = tuple(map(float, guidance)) or (SCALES if reason is None and not alone else (1.0,))
         asked = cls(rows, scales, (ALONE if alone else SEEDS) if seeds is None else seeds, **how)
         asked._check_numbers()
         if reason is not None and (others := [scale for scale in scales if scale != 1.0]):
@@ -121,13 +128,12 @@ def requests(vocabulary: Vocabulary | None, data: Data | None, most: int = ROWS)
     """What to ask a model for where nobody says: classes, spread over all of them, or what pictures of ``data`` say.
 
     Pictures are looked at in an order spread over the data; what says nothing, stands there already, or the model can't be
-    asked for (a word that training never saw) is passed over.  Empty for a model that can't be asked for anything.
+    asked for (a word that training never saw) is passed over.  Empty for a model that can't be asked for anything in words.
     """
-    if not vocabulary:
+    if vocabulary is None or not (names := _in_words(vocabulary)):
         return []
-    if not vocabulary.others:
-        label = vocabulary.entries["label"]
-        assert isinstance(label, Classes)
+    label = vocabulary.entries.get("label")
+    if names == ["label"] and isinstance(label, Classes):
         return [{"label": label.names[place]} for place in _spread(len(label.names), most)]
     if data is None:
         return []
@@ -137,6 +143,16 @@ def requests(vocabulary: Vocabulary | None, data: Data | None, most: int = ROWS)
         if row and len(found) < most and in_words(row) not in found and _can_be_asked(vocabulary, row):
             found[in_words(row)] = row
     return list(found.values())
+
+
+def needs_pictures(vocabulary: Vocabulary | None) -> bool:
+    """Whether :func:`requests` has to look at pictures, to find captions or attributes."""
+    return vocabulary is not None and any(name != "label" for name in _in_words(vocabulary))
+
+
+def _in_words(vocabulary: Vocabulary) -> list[str]:
+    """The names that words and numbers are said of; pictures are not made up."""
+    return [name for name, entry in vocabulary.entries.items() if not isinstance(entry, Pictured)]
 
 
 def _can_be_asked(vocabulary: Vocabulary, row: Request) -> bool:

@@ -102,10 +102,10 @@ def _columns(asked: Asked) -> int:
 
 
 def _asked_for(denoiser: Denoiser, rows: Sequence[Request]) -> Condition | None:
-    """The condition of a picture for each request; what a request does not say is not said.  None where all say nothing."""
-    names = dict.fromkeys(name for row in rows for name in row)
-    if denoiser.vocabulary is None or not names:
+    """The condition of a picture for each request; what a request does not say is not said.  None of a model without any."""
+    if not denoiser.vocabulary:
         return None
+    names = dict.fromkeys(name for row in rows for name in row)
     said = {name: [row.get(name) for row in rows] for name in names}
     told: Condition | None = denoiser.vocabulary.condition(len(rows), device=device_of(denoiser), **said)
     return told

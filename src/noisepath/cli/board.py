@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from noisepath import page
-from noisepath.board import Asked, requests, write_board
+from noisepath.board import Asked, needs_pictures, requests, write_board
 from noisepath.data import holdout_size, open_data, split
 from noisepath.training.checkpoint import load
 from noisepath.training.record import read_run
@@ -45,12 +45,9 @@ def _check(command: Board) -> None:
 def _rows(command: Board, denoiser: Denoiser) -> list[Request]:
     """What is asked for, or what is chosen where nothing is."""
     said: list[Request] = [*({"text": text} for text in command.prompts), *({"label": name} for name in command.classes)]
-    if said or not denoiser.vocabulary:
+    if said:
         return said
-    data = _pictures(command) if denoiser.vocabulary.others else None
-    if rows := requests(denoiser.vocabulary, data):
-        return rows
-    raise ValueError("the run's pictures say nothing that its model can be asked for: say --prompts or --classes")
+    return requests(denoiser.vocabulary, _pictures(command) if needs_pictures(denoiser.vocabulary) else None)
 
 
 def _pictures(command: Board) -> Data:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from noisepath.board import Asked, fitted, requests, write_board
 from noisepath.board.making import step_of
+from noisepath.guiding import unguidable
 from noisepath.training.checkpoint import load
 
 if TYPE_CHECKING:
@@ -29,13 +30,14 @@ def last_board(folder: Path, pictures: Data, trained_on: int, device: str) -> Pa
 
     Returns:
         The board's folder; None where the run is so short that even the smallest board would be a large part of it (then
-        ``noisepath board`` makes one), or its pictures say nothing that the model can be asked for.
+        ``noisepath board`` makes one), or its pictures say nothing that the model, which always needs to be told something,
+        could be asked for.
     """
     denoiser = load(folder, device)
     if step_of(folder) == denoiser.info["steps"]:
         return None
     rows = requests(denoiser.vocabulary, pictures)
-    if denoiser.vocabulary and not rows:
+    if denoiser.vocabulary and not rows and unguidable(denoiser):
         return None
     asked = fitted(Asked.of(denoiser, rows), denoiser, SHARE * 3 * trained_on)
     return None if asked is None else write_board(folder, denoiser, asked)
