@@ -45,8 +45,9 @@ class Classes:
     def _number(self, value: Any) -> int:
         if value is None:
             return len(self.names)
-        if isinstance(value, str) and value in self.names:
-            return self.names.index(value)
+        said = str(value) if isinstance(value, bool) else value  # as a data set's yes and no are named
+        if isinstance(said, str) and said in self.names:
+            return self.names.index(said)
         if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(self.names):
             return value
         raise unknown(f"{'class' if self.name == 'label' else self.name}", value, self.names)

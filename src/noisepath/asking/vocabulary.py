@@ -193,6 +193,17 @@ class Vocabulary:
             parts |= self.seen(data.batch(numbers)[0], 0, 0, numbers)
         return Condition(parts).to(device) if parts else None
 
+    def said(self, data: Data, place: int) -> dict[str, Any]:
+        """What one picture of a data set says, by name, as it can be asked for; names of which it says nothing are left out."""
+        row: dict[str, Any] = {}
+        if "label" in self.entries and data.labels is not None:
+            row["label"] = data.class_names[int(data.labels[place])]
+        if "text" in self.entries and data.captions is not None:
+            row["text"] = data.captions[place] or None
+        told = data.attributes[place] if data.attributes else {}
+        row |= {name: told.get(name) for name in self.entries if name not in ("label", "text")}
+        return {name: value for name, value in row.items() if value is not None}
+
 
 def _finite(name: str, value: float) -> float:
     """A number of a picture; JSON's 1e400 is infinite here, and whole numbers have no largest one."""

@@ -17,7 +17,7 @@ from noisepath.sampling import DEFAULTS
 from noisepath.training.config import TrainConfig
 
 __all__ = [
-    "COMMANDS", "Command", "Compare", "Data", "Demo", "Doctor", "Edit", "Evaluate", "Guidance", "Sample", "Schedule",
+    "COMMANDS", "Board", "Command", "Compare", "Data", "Demo", "Doctor", "Edit", "Evaluate", "Guidance", "Sample", "Schedule",
     "SaidOfData", "SaidOfTraining", "Solvers", "Train", "Tune",
 ]  # fmt: skip
 
@@ -195,6 +195,8 @@ class Edit:
     """Pictures made at once; changes nothing but memory and speed."""
     out: Path = Path("edited")
     """Folder for the results."""
+    record: bool = True
+    """Keep small pictures of before and after in RUN/edits, for the run's page, which shows the last 12."""
     device: str | None = None
     """cpu, cuda, mps ...; the fastest there is if not given."""
     progress: bool = True
@@ -272,6 +274,44 @@ class Guidance:
     """Picture i is a function of (seed, i) alone."""
     out: Path = Path("guidance.png")
     """The figure to write; beside it the figures of the table, with the ending .json."""
+    device: str | None = None
+    """cpu, cuda, mps ...; the fastest there is if not given."""
+    progress: bool = True
+    """Show live bars."""
+
+
+@dataclass(frozen=True)
+class Board:
+    """Make the board on a run's page: what the model draws when asked, a row for each prompt or class and a column for each
+    guidance scale, all from the same noise; and how some of the pictures come about.
+
+    Training leaves one at its end; this makes it anew, of your own prompts.
+    """
+
+    run: Annotated[Positional[Path], arg(metavar="RUN")]
+    """The run's folder, as train made it."""
+    prompts: tuple[str, ...] = ()
+    """What to ask for in words, a row for each, of a model that was trained on captions; if nothing is asked for, some captions
+    of pictures that were held out of the training (where none were, of those that were not)."""
+    classes: tuple[str, ...] = ()
+    """Names of classes to ask for, a row for each; if nothing is asked for, some of the model's."""
+    guidance: tuple[float, ...] = ()
+    """Classifier-free guidance scales, a column for each: 1 is none; 1, 2 and 4 if not given (1 where the model can't be
+    guided)."""
+    seeds: int | None = None
+    """How many pictures in each cell; 4 if not given, and 16 of a model that can't be asked for anything."""
+    steps: int = DEFAULTS.steps
+    """How many steps the solver makes."""
+    solver: str = DEFAULTS.solver
+    """Solver by name (noisepath solvers lists them)."""
+    spacing: str = DEFAULTS.spacing
+    """Which noise levels the runs visit, by name (noisepath.SPACINGS)."""
+    seed: int = 0
+    """Picture k of a cell is a function of (seed, k): sample makes the same one."""
+    data: str | None = None
+    """Where the run's pictures are now, if captions of theirs are needed and they are not where they were."""
+    batch_size: int | None = None
+    """Pictures made at once; changes nothing but memory and speed."""
     device: str | None = None
     """cpu, cuda, mps ...; the fastest there is if not given."""
     progress: bool = True
@@ -391,7 +431,7 @@ class Data:
     """Show a live bar."""
 
 
-Command = Demo | Train | Sample | Edit | Compare | Guidance | Evaluate | Tune | Schedule | Solvers | Data | Doctor
+Command = Demo | Train | Sample | Edit | Compare | Guidance | Board | Evaluate | Tune | Schedule | Solvers | Data | Doctor
 COMMANDS: dict[str, type[Command]] = {
     "demo": Demo,
     "train": Train,
@@ -399,6 +439,7 @@ COMMANDS: dict[str, type[Command]] = {
     "edit": Edit,
     "compare": Compare,
     "guidance": Guidance,
+    "board": Board,
     "evaluate": Evaluate,
     "tune": Tune,
     "schedule": Schedule,

@@ -18,6 +18,7 @@ from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, subcommand
 from noisepath import __version__
 from noisepath.cli.options import (
     COMMANDS,
+    Board,
     Command,
     Compare,
     Data,
@@ -48,6 +49,7 @@ _Parsed = (
     | Annotated[Edit, subcommand("edit")]
     | Annotated[Compare, subcommand("compare")]
     | Annotated[Guidance, subcommand("guidance")]
+    | Annotated[Board, subcommand("board")]
     | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[Tune, subcommand("tune")]
     | Annotated[Schedule, subcommand("schedule")]

@@ -6,7 +6,7 @@ RUN/data.json                   the pictures' names and sizes, to see whether th
 RUN/text-features/              what a frozen encoder makes of the captions (:mod:`noisepath.asking.kept`)
 RUN/checkpoints/, snapshots/    models and state (:mod:`noisepath.training.checkpoint`)
 RUN/log.jsonl                   one line each ``log_every`` steps: step, loss, rate, skipped, bad, pictures_per_s, seconds
-RUN/loss.png, samples/, index.html   for people
+RUN/loss.png, samples/, board/, index.html   for people
 """
 
 from __future__ import annotations
@@ -129,14 +129,16 @@ def train(
     source = asked or DataConfig(data=getattr(pictures, "source", ""), holdout=0)
     held_out = holdout_size(source, len(pictures))
     start = time.perf_counter()
-    part = split(pictures, held_out, config.seed)[0]
-    names = learnt(part, config, encoder)
-    made = build(part, config, device, team=team, flip=source.flip, workers=source.workers, vocabulary=names)
+    train_part, kept_out = split(pictures, held_out, config.seed)
+    names = learnt(train_part, config, encoder)
+    made = build(
+        train_part, config, device, team=team, flip=source.flip, workers=source.workers, vocabulary=names
+    )  # fmt: skip
     with ExitStack() as stack:
         if team.is_main:
             stack.enter_context(locked(folder))
             _refuse_a_run(folder, overwrite)
-        made = replace(made, said=told(made.vocabulary, part, folder, team, say, progress))
+        made = replace(made, said=told(made.vocabulary, train_part, folder, team, say, progress))
         settled, choices, seconds_each = team.from_main(_settle(made, start, device, team))
         source = replace(source, holdout=held_out, picture_size=pictures.shape[1:])
         run = RunConfig(source, settled, machine(device))
@@ -145,7 +147,7 @@ def train(
             say(planning.told(plan))
             _begin(folder, plan, pictures)
         team.wait()
-        loop = Loop(made.make(settled, plan.steps), folder, run, progress, say)
+        loop = Loop(made.make(settled, plan.steps), folder, run, progress, say, held_out=kept_out)
         loop.begin()
         if team.is_main:
             write_run(folder, run)  # from here on there is a run, and it has a checkpoint
@@ -191,7 +193,7 @@ def resume(
         found = newest(folder, run.identity)
         pictures = _same_pictures(folder, run, data, allow_data_change)
         _say_differences(run.machine, device, found.passed_over, say)
-        train_part = split(pictures, run.data.holdout or 0, run.train.seed)[0]
+        train_part, kept_out = split(pictures, run.data.holdout or 0, run.train.seed)
         names = vocabulary_of(found.folder, encoder)
         if not names.encoded:
             names = learnt(train_part, run.train)
@@ -206,7 +208,7 @@ def resume(
         if team.is_main:
             cut_log(folder, trainer.done)
         say(f"going on with step {trainer.done} of {trainer.total}")
-        loop = Loop(trainer, folder, run, progress, say, state.values)
+        loop = Loop(trainer, folder, run, progress, say, state.values, kept_out)
         loop.go()
     team.wait()
     return load(folder, str(team.device), encoder=encoder)
