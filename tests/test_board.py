@@ -163,6 +163,11 @@ def test_a_board_that_can_t_be_written_leaves_the_older_one(tmp_path: Path, monk
             board.write_board(tmp_path, model, Asked.of(model, rows, (2.0,), 2, steps=2))
     assert {path.name: path.read_bytes() for path in (tmp_path / "board").iterdir()} == before
     board.write_board(tmp_path, model, Asked.of(model, rows, (2.0,), 2, steps=2))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "board").write_text("a person's own")
+    with pytest.raises(ValueError, match="is a file"):
+        board.write_board(tmp_path / "other", model, Asked.of(model, rows))
+    shutil.rmtree(tmp_path / "other")
     assert [path.name for path in tmp_path.iterdir()] == ["board"]
     assert json.loads((tmp_path / "board" / "board.json").read_text())["guidance"] == [2.0]
 

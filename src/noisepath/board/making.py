@@ -18,7 +18,7 @@ import torch
 from noisepath import __version__, plots
 from noisepath.board.asked import WAYS, Asked, Request, in_words, way_scale
 from noisepath.denoiser import device_of
-from noisepath.files import remove_folder, write_folder
+from noisepath.files import check_folder, remove_folder, write_folder
 from noisepath.guidance import classifier_free
 from noisepath.sampling import sample, trajectory
 
@@ -51,6 +51,7 @@ def write_board(
     Picture k of a cell is the one that :func:`noisepath.sample` makes of (seed, k), whatever else is on the board.
     """
     final = Path(run) / FOLDER
+    check_folder(final)
     cells, way = _cells(denoiser, asked, batch_size, progress), _way(denoiser, asked)
     moments = _moments(way)
     with write_folder(final) as part:
