@@ -310,6 +310,8 @@ class Board:
     """Picture k of a cell is a function of (seed, k): sample makes the same one."""
     data: str | None = None
     """Where the run's pictures are now, if captions of theirs are needed and they are not where they were."""
+    encoder: Path | None = None
+    """Where the frozen text encoder is that the model was trained with, if not where it was."""
     batch_size: int | None = None
     """Pictures made at once; changes nothing but memory and speed."""
     device: str | None = None

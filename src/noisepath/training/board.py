@@ -11,6 +11,7 @@ from noisepath.guiding import unguidable
 from noisepath.training.checkpoint import load
 
 if TYPE_CHECKING:
+    from noisepath.asking import Vocabulary
     from noisepath.data import Data
 
 __all__ = ["SHARE", "last_board"]
@@ -19,13 +20,14 @@ SHARE = 0.03
 """Of the training's network passes, a step counted as three for each of its pictures (forward, and backward twice that)."""
 
 
-def last_board(folder: Path, pictures: Data, trained_on: int, device: str) -> Path | None:
+def last_board(folder: Path, pictures: Data, trained_on: int, vocabulary: Vocabulary, device: str) -> Path | None:
     """Write the board of a run's newest model, if there is none of that step already.
 
     Args:
         folder: the run.
         pictures: whose captions are asked for; held-out ones where there are some.
         trained_on: how many pictures the run's steps were shown.
+        vocabulary: what the model can be asked for, with the run's own text encoder where it has one.
         device: where the pictures are made.
 
     Returns:
@@ -34,6 +36,7 @@ def last_board(folder: Path, pictures: Data, trained_on: int, device: str) -> Pa
         could be asked for.
     """
     denoiser = load(folder, device)
+    denoiser.vocabulary = vocabulary
     if step_of(folder) == denoiser.info["steps"]:
         return None
     rows = requests(denoiser.vocabulary, pictures)

@@ -315,7 +315,8 @@ class Loop:
             return
         from noisepath.training.board import last_board
 
-        last_board(self.folder, self.asked_of, self.trainer.total * self.config.batch_size, str(self.trainer.device))
+        trainer, shown = self.trainer, self.trainer.total * self.config.batch_size
+        last_board(self.folder, self.asked_of, shown, trainer.vocabulary, str(trainer.device))
 
     def _pictures(self) -> None:
         """The curve, and the page with all there is."""
