@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from noisepath.board import Asked, fitted, requests, write_board
+from noisepath.board import Asked, calls, fitted, requests, write_board
 from noisepath.board.making import step_of
 from noisepath.guiding import unguidable
 from noisepath.training.checkpoint import load
@@ -37,10 +37,11 @@ def last_board(folder: Path, pictures: Data, trained_on: int, vocabulary: Vocabu
     """
     denoiser = load(folder, device)
     denoiser.vocabulary = vocabulary
-    if step_of(folder) == denoiser.info["steps"]:
-        return None
+    most = SHARE * 3 * trained_on
+    if step_of(folder) == denoiser.info["steps"] or calls(Asked(({},), (1.0,), 1), denoiser) > most:
+        return None  # before captions are looked at, which an encoder may have to read
     rows = requests(denoiser.vocabulary, pictures)
     if denoiser.vocabulary and not rows and unguidable(denoiser):
         return None
-    asked = fitted(Asked.of(denoiser, rows), denoiser, SHARE * 3 * trained_on)
+    asked = fitted(Asked.of(denoiser, rows), denoiser, most)
     return None if asked is None else write_board(folder, denoiser, asked)
