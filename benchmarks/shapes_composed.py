@@ -1,6 +1,6 @@
 """Composition by guidance: two one-shape prompts at once, and one without another, drawn and read by program.
 
-    python benchmarks/shapes_composed.py --run runs/shapes [--n 200] [--guidance 3] [--steps 20]    (make demo-text trains it)
+    python benchmarks/shapes_composed.py --run runs/shapes [--n 200] [--guidance 2] [--steps 20]    (make demo-text trains it)
 
 A model of captioned shapes is asked by :func:`noisepath.guidance.composed`, so that no prompt says all of what is wanted:
 
@@ -97,7 +97,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, default=Path("runs/shapes"))
     parser.add_argument("--n", type=int, default=200, help="pictures of each kind")
-    parser.add_argument("--guidance", type=float, default=3.0, help="scale of each prompt; of one that is not wanted --away")
+    parser.add_argument("--guidance", type=float, default=2.0, help="scale of each prompt; of one that is not wanted --away")
     parser.add_argument("--away", type=float, default=-1.5)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)

@@ -1,6 +1,6 @@
 """Whether text steers: pictures of captioned shapes, drawn from prompts and read by program.
 
-    python benchmarks/shapes_text.py --run runs/shapes [--n 100] [--guidance 3] [--steps 20]    (make demo-text trains it)
+    python benchmarks/shapes_text.py --run runs/shapes [--n 100] [--guidance 2] [--steps 20]    (make demo-text trains it)
 
 For one, two and three shapes, of combinations that training shows and of those held out, ``n`` prompts each are drawn and every
 picture is read (:func:`noisepath.data.shape_world.read`).  It is right when all of it is: how many shapes, each one's shape and
@@ -81,7 +81,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, default=Path("runs/shapes"))
     parser.add_argument("--n", type=int, default=100, help="prompts of each kind; there are six kinds")
-    parser.add_argument("--guidance", type=float, default=3.0)
+    parser.add_argument("--guidance", type=float, default=2.0)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--board", type=Path, help="a picture of some prompts and what was drawn for them")

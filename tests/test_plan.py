@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from noisepath.data import digits
-from noisepath.nn import DiTConfig, UNet, UNetConfig
+from noisepath.nn import DiTConfig, Part, UNet, UNetConfig
 from noisepath.training import TrainConfig, run
 from noisepath.training import plan as planning
 from noisepath.training.plan import bytes_needed, bytes_per_picture, choose, enough_memory, parts, shown_in_all
@@ -202,3 +202,15 @@ def test_a_step_that_something_delayed_does_not_count(monkeypatch: pytest.Monkey
     made: Any = SimpleNamespace(make=lambda config, total: trial)
     monkeypatch.setattr(run.planning, "enough_memory", lambda *a: contextlib.nullcontext())
     assert run._timed(made, TrainConfig(), 3) == 2.0
+
+
+def test_texts_are_learnt_with_more_noise_with_muon_and_places() -> None:
+    text = Part("text", "text", 40, length=8)
+    told, network, choices = choose(TrainConfig(), (3, 32, 32), 0, "cpu", (text,))
+    plain, other, _ = choose(TrainConfig(), (3, 32, 32), 0, "cpu")
+    assert told.times_options == {"mean": plain.times_options["mean"] + 0.5, "std": 1.4}
+    assert told.optimizer == "muon" and plain.optimizer is None
+    assert network.positions > 0 and other.positions == 0  # type: ignore[union-attr]
+    assert {"times", "optimizer"} <= {choice.name for choice in choices}
+    said, _, _ = choose(TrainConfig(optimizer="adamw", times_options={"mean": -1.0}), (3, 32, 32), 0, "cpu", (text,))
+    assert said.optimizer == "adamw" and said.times_options == {"mean": -1.0}
