@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ import torch
 import noisepath
 from noisepath import plots
 from noisepath.cli.canvas import Canvas, padded, read_canvas, seen, shown, to_model, to_pixels, write_canvas
+from noisepath.cli.edit_work import Work
 from noisepath.cli.labels import asked_for
 from noisepath.cli.options import Edit
 from noisepath.cli.recorded import record
@@ -36,45 +37,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from noisepath.conditions import Condition
-    from noisepath.denoiser import Denoise, Denoiser
+    from noisepath.denoiser import Denoiser
 
-__all__ = ["Work", "level_of", "run"]
+__all__ = ["level_of", "run"]
 
 STRENGTH = 0.6
 JUMPS = 4
 FRAMES = 8
 _GRID = 256  # the longer side of a picture on the page, at most
 _APART = 1 << 16  # numbers of one picture's variations, as editing.variations has them
-
-
-@dataclass(frozen=True, eq=False)
-class Work:
-    """What is to be done, read and checked."""
-
-    command: Edit
-    mode: str
-    canvases: list[Canvas]
-    masks: list[NDArray[np.float32]] | None
-    """(H, W) in [0, 1] for each picture; 0 is held."""
-    other: Canvas | None
-    denoiser: Denoiser
-    guided: Denoise
-    conditions: Condition | None
-    device: str
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        channels, height, width = self.denoiser.info["shape"]
-        return channels, height, width
-
-    @property
-    def pictures(self) -> Tensor:
-        return torch.stack([to_model(seen(canvas), self.shape) for canvas in self.canvases]).to(self.device)
-
-    def options(self, solver: str = DEFAULTS.solver) -> dict[str, Any]:
-        """What a run is told, but for its condition."""
-        said = self.command
-        return {"solver": said.solver or solver, "steps": said.steps, "spacing": said.spacing, "batch_size": said.batch_size}
 
 
 def run(command: Edit, device: str) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from noisepath.cli.canvas import Canvas
-    from noisepath.cli.edit import Work
+    from noisepath.cli.edit_work import Work
 
 __all__ = ["record"]
 
