@@ -36,7 +36,7 @@ HOTTEST = 100.0
 class Recipe:
     """How a reader is trained."""
 
-    steps: int = 1200
+    steps: int = 400
     batch_size: int = 128
     learning_rate: float = 2e-3
     weight_decay: float = 0.1
