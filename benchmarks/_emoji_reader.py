@@ -90,7 +90,7 @@ class Reader:
     @torch.no_grad()
     def scores(self, pictures: Tensor, captions: Sequence[str]) -> Tensor:
         """How well each picture (N, 3, S, S) and each of M captions go together, (N, M)."""
-        seen = torch.cat([self.network.of_pictures(part) for part in pictures.split(256)])
+        seen = torch.cat([self.network.of_pictures(part) for part in torch.split(pictures, 256)])
         return seen @ self.network.of_captions(self.tokens.encode(captions, strict=False, cut=True)).T
 
 
