@@ -137,7 +137,8 @@ def save_board(pictures: Tensor, told: Sequence[str], right: Tensor, path: Path,
     from matplotlib.figure import Figure
 
     rows = -(-len(told) // columns)
-    figure = Figure((1.25 * columns, 1.55 * rows), dpi=100, layout="constrained")
+    figure = Figure((1.25 * columns, 1.65 * rows), dpi=100)
+    figure.subplots_adjust(0.01, 0.08, 0.99, 0.99, wspace=0.08, hspace=0.35)
     for i, axes in enumerate(figure.subplots(rows, columns).flat):
         axes.set_axis_off()
         if i < len(told):
