@@ -16,7 +16,7 @@ from noisepath.cli import main
 from noisepath.data import Dataset, shapes
 from noisepath.training.config import TrainConfig
 from noisepath.training.objective import Objective
-from noisepath.training.run import train
+from noisepath.training.run import build, train
 
 TEXTS = ("A red circle", "a blue square, and a red circle") * 4
 PICTURES = Dataset(
@@ -167,6 +167,13 @@ def test_a_model_is_trained_on_captions_and_asked_in_words(run: Path) -> None:
     made = sample(classifier_free(model, 2.0), (2, 3, 32, 32), condition=told, steps=2)
     plain = sample(classifier_free(model, 2.0), (2, 3, 32, 32), condition=model.vocabulary.condition(2), steps=2)
     assert torch.allclose(made[1], plain[1], atol=1e-5) and not torch.allclose(made[0], plain[0], atol=1e-4)
+
+
+@pytest.mark.parametrize("heard", ["cross", "context"])
+def test_a_transformer_hears_captions_as_it_is_told_to(heard: str) -> None:
+    config = TrainConfig(network="dit", size="tiny", text_heard=heard, text_width=16, text_layers=1)
+    network = build(shapes(12), config).network
+    assert network.config.text == heard and network.config.conditions[0].name == "text"  # type: ignore[union-attr]
 
 
 def test_prompts_are_taken_in_turn_and_written_into_the_files(run: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from noisepath.nn import SIZES, UNet, UNetConfig, unet
-from noisepath.nn.blocks import Attention, ResidualBlock, group_norm
+from noisepath.nn.blocks import Attention, ResidualBlock, group_norm, waves
 
 SMALL = UNetConfig(channels=(8, 12), blocks=1, attention=(1,), head_channels=4, groups=4, embedding=16, classes=3)
 
@@ -100,6 +101,27 @@ def test_a_picture_that_needs_no_padding_is_not_padded_and_one_that_does_is_padd
     assert torch.equal(crop(padded, 2, 5), x)
     assert torch.equal(padded[0, 0, :, 0], torch.tensor([0.0, 0.0, 5.0, 5.0]))  # the border is repeated, on both sides
     assert pad(x, 1) is x
+
+
+def test_waves_are_cosines_from_edge_to_edge() -> None:
+    found = waves(torch.zeros(2, 3, 4, 6), 2)
+    assert found is not None and found.shape == (2, 4, 4, 6)
+    for k in (1, 2):
+        for row in range(4):
+            for column in range(6):
+                down, across = found[1, k - 1, row, column], found[1, 1 + k, row, column]
+                assert abs(float(down) - math.cos(math.pi * k * (row + 0.5) / 4)) < 1e-6
+                assert abs(float(across) - math.cos(math.pi * k * (column + 0.5) / 6)) < 1e-6
+    assert waves(torch.zeros(2, 3, 4, 6), 0) is None
+
+
+@pytest.mark.parametrize("positions", [0, 2])
+def test_a_network_with_positions_knows_where_it_is(positions: int) -> None:
+    """Far from the edges, and without attention, a grey picture looks the same everywhere to one without."""
+    config = UNetConfig(**{**SMALL.to_dict(), "channels": (8,), "attention": (), "positions": positions})
+    network = _woken(config).eval().double()
+    out = network(torch.zeros(1, 1, 64, 64).double(), torch.tensor([0.5]).double())[0, 0, 24:40, 24:40]
+    assert bool(out.std() > 1e-3) == bool(positions)
 
 
 def test_a_folded_network_sees_every_pixel_and_its_last_layer_crosses_the_seams() -> None:

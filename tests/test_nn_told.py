@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from noisepath.nn import KINDS, Part, UNet, UNetConfig
+from noisepath import Condition, Denoiser, classifier_free, sample, schedule
+from noisepath.denoiser import begin
+from noisepath.nn import KINDS, DiT, DiTConfig, Part, UNet, UNetConfig
 from noisepath.nn.attend import Attend, TextEncoder
 from noisepath.nn.blocks import CrossAttention
 from noisepath.nn.told import Told
@@ -287,3 +289,37 @@ def test_a_name_that_was_not_agreed_on_is_an_error() -> None:
         _network()(x, t, text=_value(PARTS["text"]))
     with pytest.raises(ValueError, match="unknown condition of this network 'label'"):
         _network(PARTS["text"])(x, t, torch.tensor([0, 1, 2]))
+
+
+@pytest.mark.parametrize("kind", [UNet, DiT])
+def test_a_text_is_read_once_in_a_run_and_again_in_the_next(kind: type[UNet | DiT], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also with guidance, which says text and null anew at each call; other texts in between are read, and all beliefs are
+    those of a network that reads each time."""
+    text = Part("text", "text", 9, length=4, width=16, layers=1)
+    torch.manual_seed(0)
+    if kind is UNet:
+        network: UNet | DiT = UNet(UNetConfig(channels=(8,), attention=(0,), embedding=16, groups=4, conditions=(text,)))
+    else:
+        network = DiT(DiTConfig(width=16, depth=1, heads=2, patch=4, conditions=(text,)))
+    for parameter in network.parameters():
+        parameter.requires_grad_(False).add_(0.1 * torch.randn_like(parameter))
+    count = [0]
+    assert network.told is not None
+    encoder = network.told.by_name["part_text"].encode
+    forward = encoder.forward
+    monkeypatch.setattr(encoder, "forward", lambda tokens: (count.__setitem__(0, count[0] + 1), forward(tokens))[1])
+    null = Condition(text=torch.zeros(1, 4, dtype=torch.int64))
+    model = Denoiser(network, schedule("flow"), "velocity", null=null)
+    guided = classifier_free(model, 3.0)
+    told = Condition(text=torch.tensor([[1, 2, 3, 0], [4, 0, 0, 0]]))
+    made = sample(guided, (2, 1, 8, 8), condition=told, steps=5)
+    assert count[0] == 1
+    again = sample(guided, (2, 1, 8, 8), condition=told, steps=5, batch_size=1)
+    assert count[0] == 3 and torch.allclose(made, again, atol=1e-5)
+    monkeypatch.delattr(kind, "reading")
+    assert torch.allclose(sample(guided, (2, 1, 8, 8), condition=told, steps=5), made, atol=1e-6)
+    level = model.schedule.level(0.5)
+    run, x = begin(model), torch.randn(2, 1, 8, 8)
+    with torch.no_grad():
+        for condition in (told, null.expand(2), told):
+            assert torch.equal(run(x, level, condition), model(x, level, condition))

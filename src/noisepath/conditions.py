@@ -11,11 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ._lazy import torch
+from .errors import lookup, shown
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Condition"]
+__all__ = ["Condition", "check_condition"]
 
 
 class Condition(Mapping[str, "Tensor"]):
@@ -24,12 +25,16 @@ class Condition(Mapping[str, "Tensor"]):
     __slots__ = ("_parts",)
 
     def __init__(self, parts: Mapping[str, Tensor] | None = None, **more: Tensor) -> None:
+        if not isinstance(parts, Mapping | None):
+            raise TypeError(f"a Condition is made of tensors by name, Condition(label=...), but got {shown(parts)}")
         self._parts: dict[str, Tensor] = {**(parts or {}), **more}
         if not self._parts:
             raise ValueError("a condition needs at least one named tensor")
         for name, value in self._parts.items():
-            if not hasattr(value, "shape") or len(value.shape) < 1:
-                raise ValueError(f"condition {name!r} needs a tensor with a row for each picture, but got {value!r}")
+            if not isinstance(name, str):
+                raise TypeError(f"the parts of a condition have names, but one is called {shown(name)}")
+            if not isinstance(value, torch.Tensor) or value.ndim < 1:
+                raise ValueError(f"condition {name!r} needs a tensor with a row for each picture, but got {shown(value)}")
         sizes = {name: len(value) for name, value in self._parts.items()}
         if len(set(sizes.values())) > 1:
             raise ValueError(f"the parts of a condition need the same number of rows, but got {sizes}")
@@ -54,12 +59,28 @@ class Condition(Mapping[str, "Tensor"]):
 
     def rows(self, which: slice | Sequence[int] | Tensor) -> Condition:
         """The condition of some of the pictures."""
-        index = which if isinstance(which, slice) else torch.as_tensor(which)
+        index = which if isinstance(which, slice) else self._index(which)
         return Condition({name: value[index] for name, value in self._parts.items()})
+
+    def _index(self, which: Sequence[int] | Tensor) -> Tensor:
+        """Rows as torch takes them; numbers on an accelerator are not waited for."""
+        try:
+            index = torch.as_tensor(which)
+        except (TypeError, ValueError, RuntimeError):
+            index = torch.tensor(torch.nan)
+        fits = len(index) == self.batch if index.dtype == torch.bool and index.ndim == 1 else _is_whole(index)
+        if fits and index.dtype != torch.bool and index.device.type == "cpu" and index.numel():
+            fits = -self.batch <= int(index.min()) and int(index.max()) < self.batch
+        if not fits:
+            raise ValueError(
+                f"rows of a condition of {self.batch} are said by whole numbers below that, or a boolean for each, but got "
+                f"{shown(which)}"
+            )
+        return index
 
     def expand(self, batch: int) -> Condition:
         """A condition of one row, for ``batch`` pictures."""
-        if self.batch not in (1, batch):
+        if batch < 1 or self.batch not in (1, batch):
             raise ValueError(f"a condition of {self.batch} rows can't be had for {batch} pictures")
         return Condition({name: value.expand(batch, *value.shape[1:]) for name, value in self._parts.items()})
 
@@ -70,11 +91,13 @@ class Condition(Mapping[str, "Tensor"]):
     @staticmethod
     def cat(conditions: Sequence[Condition]) -> Condition:
         """Several conditions one after another, for one call of the network; their names must agree."""
+        if not conditions:
+            raise ValueError("one condition or more can be joined, but got none")
         names = list(conditions[0])
         for other in conditions[1:]:
             if set(other) != set(names):
                 raise ValueError(f"conditions to be joined need the same names, but got {names} and {list(other)}")
-        return Condition({name: torch.cat([c[name] for c in conditions]) for name in names})
+        return Condition({name: torch.cat(_of_one_size(name, [c[name] for c in conditions])) for name in names})
 
     def drop(self, null: Condition, where: Tensor | Mapping[str, Tensor]) -> Condition:
         """The null's value in the rows where ``where`` (B,), boolean, is true; the rest unchanged.
@@ -86,9 +109,34 @@ class Condition(Mapping[str, "Tensor"]):
         rows = where if isinstance(where, Mapping) else dict.fromkeys(self._parts, where)
         parts = dict(self._parts)
         for name, hidden in rows.items():
-            value = parts[name]
-            blank = null[name].to(value).expand(len(value), *null[name].shape[1:])
-            if blank.shape[1:] != value.shape[1:]:  # a picture of any size: its null is one pixel
-                blank = blank.expand(value.shape)
+            value, shape = lookup(parts, name, "condition"), tuple(null[name].shape)
+            if hidden.dtype != torch.bool or tuple(hidden.shape) != (len(value),):
+                raise ValueError(f"what is dropped is said by {len(value)} booleans, but got {shown(hidden)}")
+            try:  # of a picture of any size the null is one pixel
+                blank = null[name].to(value).expand(value.shape)
+            except RuntimeError:
+                raise ValueError(f"condition {name!r} is {tuple(value.shape)}, but its null is {shape}") from None
             parts[name] = torch.where(hidden.view(-1, *(1,) * (value.ndim - 1)), blank, value)
         return Condition(parts)
+
+
+def _is_whole(index: Tensor) -> bool:
+    return index.ndim > 0 and not (index.is_floating_point() or index.is_complex() or index.dtype == torch.bool)
+
+
+def check_condition(condition: object, pictures: int | None = None) -> None:
+    """TypeError for what is no condition, ValueError for one that has not a row for each of so many pictures."""
+    if not isinstance(condition, Condition):
+        raise TypeError(f"a condition is a noisepath.Condition, such as Condition(label=...), but got {shown(condition)}")
+    if pictures is not None and condition.batch != pictures:
+        raise ValueError(f"the condition has {condition.batch} rows for {pictures} pictures")
+
+
+def _of_one_size(name: str, values: Sequence[Tensor]) -> list[Tensor]:
+    """Tensors as they are but for the number of rows; one of a single pixel, a picture's null, is as large as the largest."""
+    largest = max(values, key=lambda value: value.numel() // max(1, len(value)))
+    for value in values:
+        sizes = tuple(largest.shape[1:]), tuple(value.shape[1:])
+        if len(sizes[0]) != len(sizes[1]) or any(n not in (1, most) for most, n in zip(*sizes, strict=True)):
+            raise ValueError(f"condition {name!r} has rows of shape {sizes[0]} in one and {sizes[1]} in another")
+    return [value.expand(len(value), *largest.shape[1:]) for value in values]

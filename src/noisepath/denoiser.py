@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ._lazy import torch
 from .conditions import Condition
-from .errors import lookup
+from .errors import lookup, shown
 from .foreign import NAMES, Wrapped, parts_of_diffusers
 from .levels import Level
 from .predictions import PREDICTIONS
@@ -36,7 +36,10 @@ if TYPE_CHECKING:
 
     from .schedules import Schedule
 
-__all__ = ["Condition", "Denoise", "Denoiser", "Moved", "WrongOutput", "begin", "device_of", "rows_of"]
+__all__ = [
+    "Condition", "Denoise", "Denoiser", "Moved", "WrongOutput", "begin", "check_denoiser", "device_named", "device_of",
+    "rows_of",
+]  # fmt: skip
 
 
 class Moved(NamedTuple):
@@ -44,6 +47,9 @@ class Moved(NamedTuple):
 
     x: Tensor
     output: Tensor
+
+
+Reading = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 
 class WrongOutput(ValueError):
@@ -56,11 +62,18 @@ class Denoise(Protocol):
     def __call__(self, x: Tensor, level: Level, condition: Condition | None = None, /) -> Tensor | Moved: ...
 
 
+def check_denoiser(denoiser: object) -> None:
+    """TypeError for what can't be asked, and does not begin a run that can."""
+    if not callable(denoiser) and not hasattr(denoiser, "begin"):
+        raise TypeError(f"a denoiser is called as D(x, level, condition), but got {shown(denoiser)}")
+
+
 def begin(denoiser: Denoise, levels: Iterable[Level] = ()) -> Denoise:
     """The callable of one run: ``denoiser.begin(levels)`` where there is such a method, else the denoiser itself.
 
     ``levels`` are those at which the run will ask, in its order.
     """
+    check_denoiser(denoiser)
     start: Callable[[list[Level]], Denoise] | None = getattr(denoiser, "begin", None)
     return denoiser if start is None else start(list(levels))
 
@@ -82,13 +95,23 @@ def device_of(denoiser: Denoise) -> torch.device:
     return torch.device("cpu") if first is None else first.device
 
 
+def device_named(device: torch.device | str) -> torch.device:
+    """A device that is there to compute on; ValueError for any other."""
+    try:
+        torch.zeros(1, device=device).tolist()
+    except (RuntimeError, AssertionError, TypeError):  # whatever torch says of a name, or of a device that is not there
+        raise ValueError(f"no device {device!r} is here to compute on: say cpu, cuda, mps or another that torch has") from None
+    return torch.device(device)
+
+
 class Denoiser:
     """A network, the schedule it was trained on and what it predicts, as a denoiser.
 
     Args:
         network: called as ``network(x, c_noise, **condition)`` with x (B, *) and c_noise (B,), x's dtype; gives (B, *).  One
             whose parameters are bfloat16 or float16 is given x and the condition's floats so; c_noise (999 is no bfloat16
-            number), all factors and what comes out keep the dtype of the run, float32 at least.
+            number), all factors and what comes out keep the dtype of the run, float32 at least.  From one with a method
+            ``reading()`` each run has a function of the condition's parts, which may remember what it made of them.
         schedule: the path of its training (:mod:`noisepath.schedules`).
         prediction: a name of ``PREDICTIONS``: "noise", "x0", "v", "velocity", "score", "edm".
         sigma_data: standard deviation of the training data; used by "edm" alone.
@@ -177,12 +200,14 @@ class Denoiser:
         """A run that will ask at ``levels``: their factors are worked out (and refused) before the first call."""
         table = {level: self.factors(level) for level in levels}
         half = _half_of(self.network)
+        reading: Callable[[], Reading] | None = getattr(self.network, "reading", None)
+        read = None if reading is None else reading()
 
         def run(x: Tensor, level: Level, condition: Condition | None = None) -> Tensor:
             factors = table.get(level)
             if factors is None:
                 factors = table[level] = self.factors(level)
-            return self._ask(x, factors, condition, half)
+            return self._ask(x, factors, condition, half, read)
 
         return run
 
@@ -196,12 +221,15 @@ class Denoiser:
         factors: tuple[float, float, float, float],
         condition: Condition | None,
         half: torch.dtype | None,
+        read: Reading | None = None,
     ) -> Tensor:
         c_skip, c_out, c_in, c_noise = factors
-        shown, parts = x if c_in == 1.0 else x * c_in, {} if condition is None else dict(condition)
+        shown = x if c_in == 1.0 else x * c_in
+        parts: Mapping[str, Any] = {} if condition is None else dict(condition)
         if half is not None:
             shown = shown.to(half)
             parts = {name: value.to(half) if value.is_floating_point() else value for name, value in parts.items()}
+        parts = parts if read is None else read(parts)
         told = torch.full((len(x),), c_noise, dtype=x.dtype if x.dtype.itemsize >= 4 else torch.float32, device=x.device)
         output = self.network(shown, told, **parts)
         if not isinstance(output, torch.Tensor) or output.shape != x.shape:

@@ -4,19 +4,36 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import TypeVar
+from typing import SupportsFloat, TypeVar
 
-__all__ = ["lookup", "unknown"]
+__all__ = ["is_number", "lookup", "shown", "unknown"]
 
 T = TypeVar("T")
+
+MOST_NAMES = 60
+"""Names that an error lists; of more it gives the number."""
+MOST_LETTERS = 80
+"""Of something that was given, as an error repeats it."""
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> ValueError:
     """The error for a name that is not among ``known``, with the nearest one first where there is a near one."""
     names = list(known)
-    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(str(name)[:MOST_LETTERS], names, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    return ValueError(f"unknown {kind} {name!r}{hint} (there are: {', '.join(names)})")
+    more = f" ... {len(names):,} in all" if len(names) > MOST_NAMES else ""
+    return ValueError(f"unknown {kind} {shown(name)}{hint} (there are: {', '.join(names[:MOST_NAMES])}{more})")
+
+
+def is_number(value: object) -> bool:
+    """Whether ``float(value)`` is meant; a text that holds a number is none."""
+    return isinstance(value, SupportsFloat) and getattr(value, "ndim", 0) == 0
+
+
+def shown(value: object) -> str:
+    """What was given, as an error repeats it: not in full where it is long, and in one line."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= MOST_LETTERS else f"{text[: MOST_LETTERS - 4]} ..."
 
 
 def lookup(catalogue: Mapping[str, T], name: str, kind: str) -> T:

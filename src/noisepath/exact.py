@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from . import noise
 from ._lazy import torch
 from .conditions import Condition
+from .errors import unknown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -80,6 +81,9 @@ class ExactDenoiser:
     def __call__(self, x: Tensor, level: Level, condition: Condition | None = None) -> Tensor:
         if level.is_data:
             return x / level.alpha
+        for name in condition or ():
+            if name != "label":
+                raise unknown("condition of an exact denoiser", name, ["label"])
         component = None if condition is None else condition["label"]
         return self.data.belief(x, level, component)
 
@@ -245,6 +249,8 @@ def _choose(probabilities: Tensor, u: Tensor) -> Tensor:
 
 
 def _check_component(component: Tensor, components: int) -> Tensor:
+    if component.is_floating_point() or component.dtype == torch.bool:
+        raise ValueError(f"a label is a component's number, int64, but got {component.dtype}")
     if bool(((component < 0) | (component > components)).any()):
         raise ValueError(f"a component must be 0 .. {components - 1}, or {components} for any, but got {component.tolist()}")
     return component

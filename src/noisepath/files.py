@@ -15,10 +15,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["MANIFEST", "clear_leftovers", "remove_folder", "verify", "write_folder", "write_whole"]
+__all__ = ["MANIFEST", "check_folder", "clear_leftovers", "remove_folder", "verify", "write_folder", "write_whole"]
 
 MANIFEST = "manifest.json"
 _PART, _OLD = ".part", ".old"
+
+
+def check_folder(path: str | os.PathLike[str]) -> None:
+    """ValueError where ``path`` can be no folder to write to, as it or what it lies in is a file; nothing is made."""
+    folder = Path(path)
+    if "\0" in str(folder):
+        raise ValueError(f"{str(folder)!r} is no name of a folder: it holds a null character")
+    for one in (folder, *folder.parents):
+        if one.is_dir():
+            return
+        if os.path.lexists(one):
+            for_what = "" if one == folder else f" for {str(folder)!r}"
+            raise ValueError(f"{str(one)!r} is a file, but a folder is needed there{for_what}")
 
 
 @contextmanager

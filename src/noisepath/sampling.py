@@ -12,12 +12,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import index
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
 
 from ._lazy import torch
 from .batches import in_batches
-from .denoiser import Denoise, begin, device_of, rows_of
-from .errors import lookup
+from .conditions import check_condition
+from .denoiser import Denoise, begin, check_denoiser, device_named, device_of, rows_of
+from .errors import lookup, shown, unknown
 from .levels import Level
 from .loop import Cancelled, Event, Noise, Plan, cancellable, iterate, observed, places, plan, proven_finite, reported
 from .noise import Keyed
@@ -34,7 +36,10 @@ if TYPE_CHECKING:
     from .conditions import Condition
     from .schedules import Schedule
 
-__all__ = ["DEFAULTS", "Defaults", "Options", "Trajectory", "design", "sample", "steps_within", "trajectory"]
+__all__ = [
+    "DEFAULTS", "Defaults", "Options", "Trajectory", "check_run", "design", "numbers_of", "sample", "steps_within",
+    "trajectory",
+]  # fmt: skip
 
 T = TypeVar("T")
 
@@ -305,20 +310,13 @@ class _Asked:
     device: torch.device | str | None = None
     dtype: torch.dtype | None = None
 
-    def numbers(self, count: int) -> list[int]:
-        """The numbers i of so many pictures."""
-        numbers = list(range(count)) if self.indices is None else list(self.indices)
-        if len(numbers) != count:
-            raise ValueError(f"{len(numbers)} indices for {count} pictures")
-        return numbers
-
     def check(self, shape: tuple[int, ...]) -> None:
         """ValueError for sizes that do not agree with the pictures' shape (B, *)."""
-        rows = getattr(self.condition, "batch", shape[0])
-        if rows != shape[0]:
-            raise ValueError(f"the condition has {rows} rows for {shape[0]} pictures")
-        if self.batch_size is not None and self.batch_size < 1:
-            raise ValueError(f"batch_size must be 1 or more, but got {self.batch_size}")
+        check_run(shape[0], self.condition, self.batch_size, self.dtype)
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int):
+            raise TypeError(f"a seed is a whole number, but got {shown(self.seed)}")
+        if not all(map(callable, self.callbacks)):
+            raise TypeError(f"a callback is called with each event, but got {shown(self.callback)}")
         if self.start is not None:
             _check_start(self.start, shape)
         if isinstance(self.solver, Tuned) and self.solver.start is not None:
@@ -341,7 +339,7 @@ class _Asked:
     def callbacks(self) -> list[Callable[[Event], object]]:
         if self.callback is None:
             return []
-        return [self.callback] if callable(self.callback) else list(self.callback)
+        return list(self.callback) if isinstance(self.callback, Sequence) else [self.callback]
 
 
 @dataclass(frozen=True)
@@ -393,14 +391,18 @@ def _runs(
     denoiser: Denoise, shape: Sequence[int], take: Callable[[Iterator[Event]], T], **options: Unpack[Options]
 ) -> Iterator[T]:
     """What ``take`` makes of each batch's events."""
+    check_denoiser(denoiser)
+    for name in options:
+        if name not in Options.__annotations__:
+            raise TypeError(str(unknown("option of a run", name, Options.__annotations__)))
     asked, sizes = _Asked(**options), _check_shape(shape)
     count = sizes[0]
-    numbers = asked.numbers(count)
+    numbers = numbers_of(asked.indices, count)
     asked.check(sizes)
     most = min(asked.batch_size or count, count)
     tableau = asked.tableau(denoiser)
     operations = plan(tableau)
-    device = device_of(denoiser) if asked.device is None else torch.device(asked.device)
+    device = device_of(denoiser) if asked.device is None else device_named(asked.device)
     bar = _bar(asked.progress, count_calls(tableau) * -(-count // most))
     work = _Work(denoiser, sizes, asked, tableau, operations, numbers, device, bar)
     try:
@@ -426,7 +428,7 @@ def _run(
         ) from None
     if condition is None:
         return begun
-    there = condition.to(device) if hasattr(condition, "to") else condition
+    there = condition.to(device)
     return lambda x, level: begun(x, level, there)
 
 
@@ -442,10 +444,33 @@ def _rows_of(noise: Noise, rows: slice, shape: Sequence[int]) -> Noise:
     return source
 
 
+def numbers_of(indices: Sequence[int] | None, count: int) -> list[int]:
+    """The numbers i of so many pictures, as they are told."""
+    if indices is None:
+        return list(range(count))
+    try:
+        numbers = [index(number) for number in indices]
+    except TypeError:
+        raise TypeError(f"indices are whole numbers, one for each picture, but got {shown(indices)}") from None
+    if len(numbers) != count:
+        raise ValueError(f"{len(numbers)} indices for {count} pictures")
+    return numbers
+
+
+def check_run(count: int, condition: object, batch_size: object, dtype: object) -> None:
+    """ValueError or TypeError for what does not go with ``count`` pictures, or is none of what a run is told."""
+    if condition is not None:
+        check_condition(condition, count)
+    if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
+        raise ValueError(f"batch_size must be 1 or more, but got {shown(batch_size)}")
+    if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        raise ValueError(f"dtype is torch.float32 or another of floats, but got {shown(dtype)}")
+
+
 def _check_shape(shape: Sequence[int]) -> tuple[int, ...]:
-    sizes = tuple(shape)
+    sizes = tuple(shape) if isinstance(shape, Sequence) else ()
     if not sizes or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in sizes):
-        raise ValueError(f"a shape is (B, *) in whole numbers, 1 or more, but got {sizes}")
+        raise ValueError(f"a shape is (B, *) in whole numbers, 1 or more, but got {shown(shape)}")
     return sizes
 
 

@@ -223,6 +223,9 @@ def check_falling(levels: Sequence[Level]) -> None:
     """ValueError unless there are two levels or more and each is cleaner than the one before."""
     if len(levels) < 2:
         raise ValueError(f"a run needs at least 2 levels, a start and an end, but got {len(levels)}")
+    for one in levels:
+        if not isinstance(one, Level):
+            raise TypeError(f"levels are of type Level(alpha, sigma), but one is {one!r}")
     for n, (t, s) in enumerate(pairwise(levels)):
         if not t.noise_ratio > s.noise_ratio:
             raise ValueError(f"levels must fall in noise, but level {n} is {t} and level {n + 1} is {s}")

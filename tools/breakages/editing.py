@@ -38,7 +38,7 @@ BREAKAGES = (
     Breakage(
         "at full strength a picture's last trace stays",
         "editing/midway.py",
-        "return not isinstance(strength, bool) and strength == 1.0",
+        "return isinstance(strength, int | float) and not isinstance(strength, bool) and strength == 1.0",
         "return False",
         ("editing",),
     ),
@@ -125,5 +125,19 @@ BREAKAGES = (
         "on[1] - share * back[1]",
         "on[1]",
         ("inversion",),
+    ),
+    Breakage(
+        "edit: a place that can't be written to is found after the work",
+        "cli/edit.py",
+        "check_folder(command.out)",
+        "str(command.out)",
+        ("hostile_asking",),
+    ),
+    Breakage(
+        "half an iteration is found after the first step",
+        "editing/reversible.py",
+        "check_iterations(iterations)",
+        "int(iterations)",
+        ("hostile_asking",),
     ),
 )

@@ -143,4 +143,25 @@ BREAKAGES = (
         "pass",
         ("guiding",),
     ),
+    Breakage(
+        "a guidance scale for no pictures is taken",
+        "guidance/told.py",
+        "value.numel() == 0 or value.is_complex()",
+        "value.is_complex()",
+        ("hostile_asking",),
+    ),
+    Breakage(
+        "an interval that is a number ends in an error of Python's",
+        "guidance/told.py",
+        "tuple(ends) if isinstance(ends, Iterable) else ()",
+        "tuple(ends)",
+        ("hostile_asking",),
+    ),
+    Breakage(
+        "a second model that is none is found when it is asked",
+        "guidance/transformed.py",
+        "for denoiser in (self.inner, *self.others):",
+        "for denoiser in (self.inner,):",
+        ("hostile_asking",),
+    ),
 )

@@ -56,4 +56,25 @@ BREAKAGES = (
     Breakage("rows and columns change places", "nn/dit.py", "torch.cat([across, down]", "torch.cat([down, across]", ("dit",)),
     Breakage("padding of texts in context is heard", "nn/dit.py", "F.pad(heard.mask, ", "F.pad(heard.mask | True, ", ("dit",)),
     Breakage("a DiT says no kind", "nn/dit_config.py", '{"kind": "dit", **asdict(self)}', "asdict(self)", ("dit",)),
+    Breakage(
+        "a text is taken for the first one of the run",
+        "nn/told.py",
+        "return a is b or (",
+        "return True or (",
+        ("nn_told",),
+    ),
+    Breakage(
+        "a text is read at each call",
+        "nn/told.py",
+        "            if value is not None and not (part.name in kept and _same(kept[part.name][0], value)):",
+        "            if value is not None:",
+        ("nn_told",),
+    ),
+    Breakage(
+        "the waves of height and width are one",
+        "nn/blocks.py",
+        "across[:, None, :].expand(-1, height, -1)",
+        "down[:, :, None].expand(-1, -1, width)",
+        ("nn",),
+    ),
 )

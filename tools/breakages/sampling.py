@@ -123,8 +123,8 @@ BREAKAGES = (
     Breakage(
         "a run starts with unit noise whatever its level",
         "sampling.py",
-        "source(START).to(device, dtype) * level.sigma",
-        "source(START).to(device, dtype)",
+        "x = z * level.sigma",
+        "x = z",
         ("sampling",),
     ),
     Breakage(
@@ -165,8 +165,8 @@ BREAKAGES = (
     Breakage(
         "pictures to begin from are not scaled to their level",
         "sampling.py",
-        "x.add_(start.to(device, dtype), alpha=level.alpha)",
-        "x.add_(start.to(device, dtype))",
+        "x.add_(start.to(x), alpha=level.alpha)",
+        "x.add_(start.to(x))",
         ("sampling",),
     ),
     Breakage(

@@ -17,8 +17,8 @@ BREAKAGES = (
     Breakage(
         "conditions are dropped where they should stay",
         "training/objective.py",
-        "samples) < self.drop",
-        "samples) > self.drop",
+        "\"drop\"), samples) < self.drop",
+        "\"drop\"), samples) > self.drop",
         ("objective",),
     ),
     Breakage(
@@ -89,9 +89,9 @@ BREAKAGES = (
     ),
     Breakage(
         "the optimizer starts afresh when a run goes on",
-        "training/trainer.py",
-        'self.optimizer.load_state_dict({"state": slots,',
-        'self.optimizer.load_state_dict({"state": {},',
+        "training/optimizer.py",
+        'part.load_state_dict({"state": own,',
+        'part.load_state_dict({"state": {},',
         ("training",),
     ),
     Breakage(
@@ -156,5 +156,26 @@ BREAKAGES = (
         "torch.addcmul(shift, self.norm(x), 1.0 + scale)",
         "torch.addcmul(shift, self.norm(x), scale)",
         ("nn",),
+    ),
+    Breakage(
+        "Muon's matrices are the network's no more",
+        "training/optimizer.py",
+        "nn.Parameter(p.detach().view(len(p), -1))",
+        "nn.Parameter(p.detach().view(len(p), -1).clone())",
+        ("optimizer",),
+    ),
+    Breakage(
+        "the second part's state takes the place of the first's",
+        "training/optimizer.py",
+        "            first += _count(part)\n",
+        "            first += 0\n",
+        ("optimizer",),
+    ),
+    Breakage(
+        "Muon's step is as long as without Adam's measure",
+        "training/optimizer.py",
+        'adjust_lr_fn="match_rms_adamw"',
+        'adjust_lr_fn="original"',
+        ("optimizer",),
     ),
 )

@@ -2,6 +2,7 @@
 
 tokens      a text -> whole numbers, by words or by bytes
 entries     one name that can be asked for: a class, a number, a text
+pictured    the same, of a picture that is seen: in low resolution, or in part
 vocabulary  all of a model's names together: from its training data, to its network, and to the user
 """
 
@@ -15,9 +16,17 @@ if TYPE_CHECKING:
     from noisepath.asking.entries import Classes as Classes
     from noisepath.asking.entries import Number as Number
     from noisepath.asking.entries import Text as Text
+    from noisepath.asking.pictured import Pictured as Pictured
     from noisepath.asking.tokens import Tokens as Tokens
     from noisepath.asking.vocabulary import Vocabulary as Vocabulary
 
-_HOME = {"Classes": "entries", "Number": "entries", "Text": "entries", "Tokens": "tokens", "Vocabulary": "vocabulary"}
+_HOME = {
+    "Classes": "entries",
+    "Number": "entries",
+    "Text": "entries",
+    "Pictured": "pictured",
+    "Tokens": "tokens",
+    "Vocabulary": "vocabulary",
+}
 __all__ = [*_HOME]
 __getattr__ = offer(__name__, _HOME)

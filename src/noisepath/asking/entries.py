@@ -12,14 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from noisepath.asking.pictured import Pictured
 from noisepath.asking.tokens import Tokens
-from noisepath.errors import lookup, unknown
+from noisepath.errors import lookup, shown, unknown
 from noisepath.nn.parts import Part
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = ["Classes", "Entry", "Number", "Text", "entry_from"]
+
+_FARTHEST = 1e6
+"""Standard deviations from the mean beyond which a number is taken for a slip: a network's float32 makes nothing of it."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +79,11 @@ class Number:
             return math.nan
         try:
             number = float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = math.nan
-        if not math.isfinite(number):
-            raise ValueError(f"{self.name} takes a number ({self.least:g} to {self.most:g} in training), but got {value!r}")
+        if not abs(number - self.mean) <= _FARTHEST * self.deviation:  # true of NaN and infinity, too
+            seen = f"{self.least:g} to {self.most:g} in training"
+            raise ValueError(f"{self.name} takes a number ({seen}), but got {shown(value)}")
         return number
 
     def to_dict(self) -> dict[str, Any]:
@@ -113,16 +118,17 @@ class Text:
         return {"kind": "text", **asdict(self)}
 
 
-Entry = Classes | Number | Text
+Entry = Classes | Number | Text | Pictured
 
 
 def entry_from(values: Mapping[str, Any]) -> Entry:
     """The inverse of an entry's ``to_dict``, also after a round trip through JSON."""
     told = dict(values)
-    kind = lookup({"classes": Classes, "number": Number, "text": Text}, told.pop("kind", ""), "kind of entry")
+    kinds = {"classes": Classes, "number": Number, "text": Text, "pictured": Pictured}
+    kind = lookup(kinds, told.pop("kind", ""), "kind of entry")
     if kind is Classes:
         return Classes(told["name"], tuple(told["names"]))
-    if kind is Number:
-        return Number(**told)
+    if kind is Number or kind is Pictured:
+        return kind(**told)
     tokens = {**told.pop("tokens")}
     return Text(tokens=Tokens(tokens["kind"], tokens["length"], tuple(tokens["words"])), **told)

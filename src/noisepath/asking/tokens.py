@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from noisepath.errors import lookup, unknown
+from noisepath.errors import lookup, shown, unknown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -85,6 +85,8 @@ class Tokens:
             strict: a word that was never seen is an error, which names the nearest; else it is "any other word".
             cut: leave out what is too long; else that is an error, which says what would be cut.
         """
+        if isinstance(texts, str):
+            raise TypeError(f"texts are a list of them, but got one: [{shown(texts)}] is what is meant")
         rows = [self._fitted(text, self._numbers(text, strict), cut) for text in texts]
         found = torch.zeros(len(rows), self.length, dtype=torch.int64)
         for i, row in enumerate(rows):
@@ -93,7 +95,7 @@ class Tokens:
 
     def _numbers(self, text: str, strict: bool) -> list[int]:
         if self.kind == "bytes":
-            return [byte + 1 for byte in text.encode()]
+            return [byte + 1 for byte in _utf8(text)]
         place = {word: i + 1 for i, word in enumerate(self.words)}
         numbers = []
         for word in words_of(text):
@@ -113,6 +115,13 @@ class Tokens:
         )
 
 
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"a text is told in UTF-8, which has no {text[error.start]!r}: {shown(text)}") from None
+
+
 def _never_seen(word: str, words: tuple[str, ...]) -> ValueError:
     """A word that training never saw, with the nearest; all words only where they are few."""
     if len(words) <= 60:
@@ -121,4 +130,4 @@ def _never_seen(word: str, words: tuple[str, ...]) -> ValueError:
 
     near = difflib.get_close_matches(word, words, n=3, cutoff=0.5)
     hint = f"; did you mean {', '.join(map(repr, near))}?" if near else ""
-    return ValueError(f"the model was never told {word!r}{hint} ({len(words):,} words are known to it)")
+    return ValueError(f"the model was never told {shown(word)}{hint} ({len(words):,} words are known to it)")

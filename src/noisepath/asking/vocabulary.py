@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from noisepath.asking.entries import Classes, Entry, Number, Text, entry_from
+from noisepath.asking.pictured import KINDS, Pictured
 from noisepath.asking.tokens import Tokens
 from noisepath.conditions import Condition
-from noisepath.errors import unknown
+from noisepath.errors import shown, unknown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,7 +30,11 @@ class Vocabulary:
     """The names that can be asked for, in order; an empty one is that of a model without conditions."""
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
-        self.entries = {entry.name: entry for entry in entries}
+        self.entries: dict[str, Entry] = {}
+        for entry in entries:
+            if entry.name in self.entries:
+                raise ValueError(f"what can be asked for has names of its own, but {entry.name!r} is there twice")
+            self.entries[entry.name] = entry
 
     @classmethod
     def of(
@@ -40,29 +46,37 @@ class Vocabulary:
         length: int | None = None,
         width: int = 128,
         layers: int = 2,
+        low_resolution: int | None = None,
     ) -> Vocabulary:
-        """What pictures say of themselves: their class ("label"), caption ("text"), and attributes by their names.
+        """What pictures say of themselves: their class ("label"), caption ("text"), attributes by their names, and what is seen
+        of them (:mod:`noisepath.asking.pictured`).
 
         Args:
             data: the training pictures.
             names: what of it; "label" and "text" where the pictures have them, if not said.
             tokens, length: how captions are read (:meth:`noisepath.asking.tokens.Tokens.of`).
             width, layers: of the encoder that reads them.
+            low_resolution: pixels of the longer side of the picture in low resolution; a quarter of the picture's if not given.
 
         ValueError for a name that the pictures say nothing of.
         """
         there = _known(data)
         chosen = [name for name in ("label", "text") if name in there] if names is None else list(names)
+        if low_resolution is not None and "low_resolution" not in chosen:
+            raise ValueError(f"low_resolution {low_resolution} is of a condition that is not told: add it to the conditions")
         for name in chosen:
-            if name not in there:
-                if not there:
+            if name not in (*there, *KINDS):
+                if not there and name in ("label", "text"):
                     raise ValueError(f"a model can't be told {name!r} of pictures without classes, captions and attributes")
-                raise unknown("condition", name, there)
+                raise unknown("condition", name, (*there, *KINDS))
 
         def text(captions: Sequence[str]) -> Text:
             return Text("text", Tokens.of(captions, tokens, length), width, layers)
 
-        return cls(_entry(data, name, text) for name in dict.fromkeys(chosen))
+        return cls(
+            _entry(data, name, text) if name in there else _pictured(name, data.shape, low_resolution)
+            for name in dict.fromkeys(chosen)
+        )
 
     def __bool__(self) -> bool:
         return bool(self.entries)
@@ -108,6 +122,8 @@ class Vocabulary:
         ValueError for a name or value that the model does not know (with the nearest), an empty text, or a list of another
         length; None where nothing can be asked for.
         """
+        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+            raise ValueError(f"n is the number of pictures, 1 or more, but is {n!r}")
         for name in asked:
             if name not in self.entries:
                 if not self.entries:
@@ -125,8 +141,27 @@ class Vocabulary:
         return Condition(told)
 
     def table(self, data: Data) -> dict[str, Tensor]:
-        """What each picture of a data set says, by name, (N, ...); a word that is not known is any other word."""
-        return {name: e.encode(_said(data, name), cut=True, strict=False) for name, e in self.entries.items()}
+        """What is written of each picture of a data set, by name, (N, ...); a word that is not known is any other word."""
+        written = [(name, e) for name, e in self.entries.items() if not isinstance(e, Pictured)]
+        return {name: e.encode(_said(data, name), cut=True, strict=False) for name, e in written}
+
+    def seen(self, x: Tensor, seed: int, step: int, samples: Sequence[int]) -> dict[str, Tensor]:
+        """What is seen of pictures (B, C, H, W), by name: a function of them and (seed, step, sample)."""
+        return {name: e.of(x, seed, step, samples) for name, e in self.entries.items() if isinstance(e, Pictured)}
+
+    def told(self, data: Data, numbers: Sequence[int], device: torch.device | str = "cpu") -> Condition | None:
+        """All that these pictures of a data set say; None where nothing can be said."""
+        parts = self.table(data.subset(numbers))
+        if len(parts) < len(self.entries):
+            parts |= self.seen(data.batch(numbers)[0], 0, 0, numbers)
+        return Condition(parts).to(device) if parts else None
+
+
+def _finite(name: str, value: float) -> float:
+    """A number of a picture; JSON's 1e400 is infinite here, and whole numbers have no largest one."""
+    if not abs(value) <= sys.float_info.max:
+        raise ValueError(f"the attribute {name!r} is to be told as a number, but {shown(value)} is beyond what floats hold")
+    return float(value)
 
 
 def _known(data: Data) -> list[str]:
@@ -144,6 +179,17 @@ def _said(data: Data, name: str) -> list[Any]:
     return [row.get(name) for row in data.attributes or ()]
 
 
+def _pictured(name: str, shape: tuple[int, int, int], low: int | None) -> Pictured:
+    channels, *size = shape
+    if name == "low_resolution":
+        longest = max(size)
+        side = max(1, longest // 4) if low is None else low
+        if not 1 <= side < longest:
+            raise ValueError(f"low_resolution is 1 to {longest - 1} pixels of pictures of {longest}, but is {low}")
+        size = [max(1, round(pixels * side / longest)) for pixels in size]
+    return Pictured(name, channels, *size)
+
+
 def _entry(data: Data, name: str, text: Callable[[Sequence[str]], Text]) -> Entry:
     """What kind of thing is said under this name."""
     if name == "label":
@@ -152,7 +198,7 @@ def _entry(data: Data, name: str, text: Callable[[Sequence[str]], Text]) -> Entr
     if name == "text":
         return text(values)
     if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
-        numbers = torch.tensor(values, dtype=torch.float64)
+        numbers = torch.tensor([_finite(name, value) for value in values], dtype=torch.float64)
         deviation = float(numbers.std(correction=0)) or 1.0
         return Number(name, float(numbers.mean()), deviation, float(numbers.min()), float(numbers.max()))
     if all(isinstance(value, str | bool) for value in values):

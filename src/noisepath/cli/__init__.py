@@ -24,7 +24,7 @@ def main(args: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + 13
     except (ValueError, OSError) as error:
-        print(f"noisepath: {printable(' '.join(str(error).split()))}", file=sys.stderr)
+        print(f"noisepath: {printable(_shortened(' '.join(str(error).split())))}", file=sys.stderr)
         return int(getattr(error, "exit_code", 2))
     except KeyboardInterrupt as stop:
         print(f"\nnoisepath: {str(stop) or 'stopped'}", file=sys.stderr)
@@ -45,6 +45,11 @@ def _run(args: Sequence[str]) -> None:
     from noisepath.cli import commands  # torch comes in here: --help and typing errors need not wait for it
 
     commands.run(command)
+
+
+def _shortened(text: str, most: int = 2000) -> str:
+    """Both ends of a line that is too long to be read: what was given may be a file's worth."""
+    return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 2 :]}"
 
 
 def printable(text: str) -> str:

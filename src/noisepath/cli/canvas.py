@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from noisepath.data.config import MOST_PIXELS
 from noisepath.data.decode import BadPicture, Form, decode, fit, head, quietly
 from noisepath.files import write_whole
 
@@ -95,7 +96,10 @@ def seen(canvas: Canvas) -> NDArray[np.uint8]:
 
 
 def padded(canvas: Canvas, left: int, top: int, right: int, bottom: int) -> Canvas:
-    """With so many pixels more on each side, the edge drawn out; opaque there."""
+    """With so many pixels more on each side, the edge drawn out; opaque there.  ValueError beyond what is read of a file."""
+    height, width = canvas.size[0] + top + bottom, canvas.size[1] + left + right
+    if height * width > MOST_PIXELS:
+        raise ValueError(f"{str(canvas.path)!r} would have {width} x {height} pixels, but at most {MOST_PIXELS:,} are made")
     sides = ((top, bottom), (left, right))
     colours = np.pad(canvas.colours, (*sides, (0, 0)), mode="edge")
     alpha = None if canvas.alpha is None else np.pad(canvas.alpha, sides, constant_values=255)

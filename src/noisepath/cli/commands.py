@@ -27,7 +27,9 @@ from noisepath.cli.options import (
     Tune,
 )
 from noisepath.data.decode import picture_size, read_picture
+from noisepath.denoiser import device_named
 from noisepath.errors import lookup
+from noisepath.files import check_folder
 from noisepath.sampling import DEFAULTS, sample
 from noisepath.training.checkpoint import load
 from noisepath.tuned import Tuned, load_tuned, tuned_of_run
@@ -47,15 +49,15 @@ def run(command: Command) -> None:
         case Demo():
             demo.run(command)
         case Train():
-            train.run(command, command.device or fastest_device())
+            train.run(command, _device(command.device))
         case Sample():
             _sample(command)
         case Edit():
-            edit.run(command, command.device or fastest_device())
+            edit.run(command, _device(command.device))
         case Compare():
-            compare.run(command, command.device or fastest_device())
+            compare.run(command, _device(command.device))
         case Guidance():
-            guidance.run(command, command.device or fastest_device())
+            guidance.run(command, _device(command.device))
         case Schedule():
             _schedule(command)
         case Solvers():
@@ -63,9 +65,9 @@ def run(command: Command) -> None:
         case Data():
             data.run(command)
         case Tune():
-            tune.run(command, command.device or fastest_device())
+            tune.run(command, _device(command.device))
         case Evaluate():
-            evaluate.run(command, command.device or fastest_device())
+            evaluate.run(command, _device(command.device))
 
 
 def fastest_device() -> str:
@@ -75,11 +77,19 @@ def fastest_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
+def _device(name: str | None) -> str:
+    """The device that is asked for, or the fastest."""
+    return fastest_device() if name is None else str(device_named(name))
+
+
 def _sample(command: Sample) -> None:
     if command.n < 1:
         raise ValueError(f"n is the number of pictures, 1 or more, but is {command.n}")
+    if command.cut and not (command.prompt or command.negative or command.say):
+        raise ValueError("--cut is about a prompt that is too long, but none is said")
+    check_folder(command.out)
     precision = lookup(PRECISIONS, command.precision, "precision")
-    device = command.device or fastest_device()
+    device = _device(command.device)
     denoiser = load(command.run, device)
     assert isinstance(denoiser.network, torch.nn.Module)
     denoiser.network.to(precision)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from noisepath import plots
 from noisepath.cli.labels import labelled, labels_for
 from noisepath.comparing import TUNED, Comparison, compare
-from noisepath.files import write_whole
+from noisepath.files import check_folder, write_whole
 from noisepath.training.checkpoint import load
 from noisepath.tuned import Tuned, load_tuned, tuned_of_run
 
@@ -61,6 +61,7 @@ def _beside(out: Path) -> Path:
     """The JSON's place, beside the figure's."""
     if out.is_dir() or out.suffix.lower() != ".png":
         raise ValueError(f"--out names the figure, a file that ends in .png, but is {str(out)!r}")
+    check_folder(out.parent)
     return out.with_suffix(".json")
 
 

@@ -22,6 +22,7 @@ from noisepath.cli.labels import asked_for
 from noisepath.cli.options import Edit
 from noisepath.editing import image_to_image, inpaint, interpolate, invert
 from noisepath.errors import lookup
+from noisepath.files import check_folder
 from noisepath.guidance import classifier_free
 from noisepath.levels import Level
 from noisepath.sampling import DEFAULTS, sample
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["level_of", "run"]
 
 STRENGTH = 0.6
+JUMPS = 4
 FRAMES = 8
 _GRID = 256  # the longer side of a picture on the page, at most
 _APART = 1 << 16  # numbers of one picture's variations, as editing.variations has them
@@ -112,8 +114,7 @@ def _mode(command: Edit) -> str:
     _check_options(command, mode)
     lookup(SOLVERS, command.solver or DEFAULTS.solver, "solver")
     lookup(SPACINGS, command.spacing or DEFAULTS.spacing, "spacing")
-    if command.out.exists() and not command.out.is_dir():
-        raise ValueError(f"{str(command.out)!r} is a file, but the pictures need a folder")
+    check_folder(command.out)
     return mode
 
 
@@ -135,6 +136,8 @@ def _check_options(command: Edit, mode: str) -> None:
     ):  # fmt: skip
         if value is not None and value < least:
             raise ValueError(f"{name} is a whole number, {least} or more, but is {value}")
+    if command.variations is not None and command.variations >= _APART:
+        raise ValueError(f"variations is at most {_APART - 1}, but is {command.variations}")
     if command.outpaint is not None and (min(command.outpaint) < 0 or not any(command.outpaint)):
         raise ValueError(f"outpaint takes pixels LEFT TOP RIGHT BOTTOM, 0 or more and one above 0, but got {command.outpaint}")
     if not math.isfinite(command.guidance):
@@ -218,6 +221,9 @@ def level_of(denoiser: Denoiser, strength: float) -> float | Level:
         return 1.0
     noisiest = denoiser.schedule.level(denoiser.schedule.t_max)
     share = strength * noisiest.sigma / (noisiest.alpha + noisiest.sigma)
+    cleanest = denoiser.schedule.level(denoiser.schedule.t_min)
+    if not share > cleanest.sigma / (cleanest.alpha + cleanest.sigma):
+        raise ValueError(f"strength {strength:g} is no more noise than this model ends a run with: say more")
     return Level(1.0 - share, share)
 
 
@@ -233,7 +239,7 @@ def _held(work: _Work) -> list[list[Tensor]]:
     masks = [_small(mask, work.shape, canvas) for mask, canvas in zip(work.masks, work.canvases, strict=True)]
     mask = torch.stack(masks).to(work.device)
     strength = 1.0 if work.command.strength is None else level_of(work.denoiser, work.command.strength)
-    repeats = work.command.jumps or 0
+    repeats = JUMPS if work.command.jumps is None else work.command.jumps
     return _drawn(
         work, lambda x, which, told: inpaint(work.guided, x, mask[which], strength=strength, repeats=repeats, **told)
     )
@@ -345,6 +351,8 @@ def _about(work: _Work) -> dict[str, object]:
     said = {name: value for name in told if (value := getattr(work.command, name)) not in (None, (), False)}
     if work.mode == "change":
         said.setdefault("strength", STRENGTH)
+    if work.masks is not None:
+        said.setdefault("jumps", JUMPS)
     return {"software": f"noisepath {noisepath.__version__}", **said}
 
 

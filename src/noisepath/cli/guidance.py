@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from noisepath.cli.labels import labels_for
-from noisepath.conditions import Condition
+from noisepath.cli.labels import labelled, labels_for
 from noisepath.evaluation.classifier import load_classifier
 from noisepath.evaluation.pictures import as_saved
-from noisepath.files import write_whole
+from noisepath.files import check_folder, write_whole
+from noisepath.guidance.told import within
 from noisepath.guidance_figure import guidance_figure
 from noisepath.guiding import METHODS, Guided, Told, guide_mixture, guide_model, methods_for, unguidable
 from noisepath.training.checkpoint import load
@@ -32,6 +32,9 @@ def run(command: Guidance, device: str) -> None:
     denoiser = load(command.run, device)
     methods = methods_for(denoiser, command.methods)
     labels = labels_for(denoiser, command.classes, command.n)
+    if labels is None and denoiser.vocabulary:
+        known = ", ".join(denoiser.vocabulary.entries)
+        raise ValueError(f"guidance is shown towards classes, but this model was told none ({known}): see sample --guidance")
     weaker, which = load_earlier(command.run, denoiser.info["steps"], device)
     told = Told(command.interval, command.rescale, weaker)
     how: dict[str, Any] = {"solver": command.solver, "steps": command.steps, "spacing": command.spacing, "seed": command.seed}
@@ -43,7 +46,7 @@ def run(command: Guidance, device: str) -> None:
         command.scales,
         told,
         _reader(command.run, device),
-        condition=None if labels is None else Condition(label=labels.to(device)),
+        condition=None if labels is None else labelled(denoiser, labels),
         progress=command.progress,
         **how,
     )
@@ -63,8 +66,12 @@ def _checked(command: Guidance) -> Path:
         raise ValueError(f"n is the number of pictures, 1 or more, but is {command.n}")
     if not command.scales:
         raise ValueError("--scales needs one guidance scale or more (1 means none)")
+    if len(set(command.scales)) < len(command.scales):
+        raise ValueError(f"--scales names one twice: {', '.join(f'{scale:g}' for scale in command.scales)}")
+    within("rescale", command.rescale, 0.0, 1.0)
     if command.out.is_dir() or command.out.suffix.lower() != ".png":
         raise ValueError(f"--out names the figure, a file that ends in .png, but is {str(command.out)!r}")
+    check_folder(command.out.parent)
     return command.out.with_suffix(".json")
 
 

@@ -57,6 +57,9 @@ def how_guided(command: Sample) -> dict[str, object]:
 
 def _extra(command: Sample) -> dict[str, Any]:
     """The options that are said, if the method has them."""
+    for name, said in (("guidance-interval", command.guidance_interval is not None), ("rescale", bool(command.rescale))):
+        if said and command.guidance == 1.0 and command.method != "cfg_plus_plus":
+            raise ValueError(f"--{name} does nothing at --guidance 1, which is none: say another scale, or leave it out")
     extra: dict[str, Any] = {}
     if command.guidance_interval is not None:
         if command.method == "cfg_plus_plus":

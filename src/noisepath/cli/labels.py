@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from noisepath.asking import Pictured
+from noisepath.cli.canvas import read_canvas, to_model
 from noisepath.conditions import Condition
 from noisepath.denoiser import device_of
-from noisepath.errors import unknown
+from noisepath.errors import shown, unknown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,21 +56,43 @@ def prompted(
     vocabulary = denoiser.vocabulary
     assert vocabulary is not None, "loaded models have one"
     asked: dict[str, Any] = {}
+    told_of: dict[str, Any] = {}
     for text in said:
         name, equals, value = text.partition("=")
         if not equals or not name:
-            raise ValueError(f"--say takes NAME=VALUE, but was given {text!r}")
-        asked[name] = [value] * n
+            raise ValueError(f"--say takes NAME=VALUE, but was given {shown(text)}")
+        _check_once(name, asked)
+        entry = vocabulary.entries.get(name)
+        asked[name] = [_seen(entry, Path(value)) if isinstance(entry, Pictured) else value] * n
+        told_of[name] = [value] * n
     if prompts:
         if "text" not in vocabulary:
             raise ValueError("this model was trained without captions, so it takes no prompt")
+        _check_once("text", asked)
         asked["text"] = [prompts[i % len(prompts)] for i in range(n)]
     labels = labels_for(denoiser, classes, n) if classes or not asked else None
     if labels is not None:
+        _check_once("label", asked)
         asked["label"] = [denoiser.info["class_names"][label] for label in labels.tolist()]
     told = vocabulary.condition(n, device=device_of(denoiser), cut=cut, **asked)
     names = {"text": "prompt", "label": "class"}
-    return told, [{names.get(name, name): values[i] for name, values in asked.items()} for i in range(n)]
+    told_of = {**asked, **told_of}
+    return told, [{names.get(name, name): values[i] for name, values in told_of.items()} for i in range(n)]
+
+
+def _seen(entry: Pictured, path: Path) -> Tensor:
+    """A picture file as the model is told it: stretched to its size, NaN where it is transparent by half or more."""
+    canvas = read_canvas(path)
+    shape = (entry.channels, entry.height, entry.width)
+    if canvas.alpha is None:
+        return to_model(canvas.colours, shape)
+    known = to_model(canvas.alpha[..., None], (1, *shape[1:])) > 0
+    return to_model(canvas.colours, shape).where(known, torch.nan)
+
+
+def _check_once(name: str, asked: Mapping[str, object]) -> None:
+    if name in asked:
+        raise ValueError(f"{name!r} is asked for twice: say it once, with --classes, --prompt or --say {name}=VALUE")
 
 
 def asked_for(

@@ -8,6 +8,7 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -76,6 +77,7 @@ def parse(args: Sequence[str]) -> Command:
         return cast(Command, _read(_Parsed, ["--help"], "noisepath"))
     kind, words = COMMANDS[args[0]], list(args[1:])
     _refuse_unknown(kind, args[0], words)
+    _refuse_nothing(kind, words)
     if kind is Train:
         default = _from_file(words)
         return _checked(_read(Train, words, "noisepath train", default), default)
@@ -111,6 +113,14 @@ def _in_one_line(box: str) -> str:
     if found := re.fullmatch(r"Error parsing (\S+): no type matching (.*) could be instantiated from \[(.*)\]\.?", text):
         kinds = found[2].replace("{None}|", "").replace("{", "").replace("}", "")
         return f"{found[1]} takes {kinds}, but was given {found[3]}"
+    not_a_number = r"Error parsing (\S+): (could not convert string to float|invalid literal for int\(\).*?): (.*)"
+    if found := re.fullmatch(not_a_number, text):
+        number = "a number" if "float" in found[2] else "a whole number"
+        return f"{found[1]} takes {number}, but was given {found[3]}"
+    if found := re.fullmatch(r"Error parsing (\S+): Could not find valid parse for arguments: \[(.*)\]\.?", text):
+        return f"{found[1]} takes something else than {found[2]}"
+    if found := re.fullmatch(r"Missing value for argument '(\S+)'\. Expected (\d+) values?\.?", text):
+        return f"{found[1]} needs {'a value' if found[2] == '1' else f'{found[2]} values'}"
     return text.rstrip(".")
 
 
@@ -120,6 +130,14 @@ def _refuse_unknown(kind: type[Command], name: str, words: Sequence[str]) -> Non
     for word in words:
         if word.startswith("--") and word.split("=")[0].replace("_", "-") not in known:
             raise unknown(f"option of noisepath {name}", word.split("=")[0], known)
+
+
+def _refuse_nothing(kind: type[Command], words: Sequence[str]) -> None:
+    """An option that takes some values and is given none, as by a shell's empty variable: it would do nothing."""
+    takes = {f"--{entry.name.replace('_', '-')}" for entry in fields(kind) if entry.default == ()}
+    for word, after in pairwise([*words, "--"]):
+        if word.replace("_", "-") in takes and after.startswith("--"):
+            raise ValueError(f"{word} needs a value or more, but none follows: say one, or leave it out")
 
 
 def _options(kind: Any) -> Iterator[str]:

@@ -19,12 +19,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .._lazy import torch
-from ..conditions import Condition
+from ..conditions import Condition, check_condition
 from ..denoiser import Denoise, Moved
+from ..errors import shown
 from ..guidance import Transformed
 from ..levels import Level
 from ..noise import Keyed
-from ..sampling import DEFAULTS, sample
+from ..sampling import DEFAULTS, numbers_of, sample
 from ..solvers import Build, resolve
 from ..tableau import Draw, Node, Tableau, joined
 from ..tuned import Tuned
@@ -91,7 +92,7 @@ def outpaint(denoiser: Denoise, pictures: Tensor, pad: tuple[int, int, int, int]
     check_pictures(pictures)
     if pictures.ndim != 4:
         raise ValueError(f"pictures (B, C, H, W) have edges to go beyond, but got shape {tuple(pictures.shape)}")
-    sides = tuple(pad)
+    sides = tuple(pad) if isinstance(pad, Sequence) else ()
     whole = all(isinstance(side, int) and not isinstance(side, bool) and side >= 0 for side in sides)
     if len(sides) != 4 or not whole or not any(sides):
         raise ValueError(f"pad is (left, right, top, bottom), whole numbers of pixels, one above 0 at least, but got {pad!r}")
@@ -152,15 +153,12 @@ class _Paths:
 def _told(pictures: Tensor, mask: Tensor, options: dict[str, Any]) -> Condition:
     """The run's condition, with what is held beside what is asked for."""
     asked: Condition | None = options.get("condition")
+    if asked is not None:
+        check_condition(asked, len(pictures))
     for name in (_PICTURES, _MASK, _NUMBER):
         if asked is not None and name in asked:
             raise ValueError(f"a condition can't have a part {name!r} here: that is how a run is told what it holds")
-    said = options.get("indices")
-    numbers = list(range(len(pictures))) if said is None else list(said)
-    if len(numbers) != len(pictures):
-        raise ValueError(f"{len(numbers)} indices for {len(pictures)} pictures")
-    if asked is not None and asked.batch != len(pictures):
-        raise ValueError(f"the condition has {asked.batch} rows for {len(pictures)} pictures")
+    numbers = numbers_of(options.get("indices"), len(pictures))
     held = {_PICTURES: pictures, _MASK: mask.expand(len(pictures), *mask.shape[1:]), _NUMBER: torch.tensor(numbers)}
     return Condition({**(asked or {}), **held})
 
@@ -169,7 +167,7 @@ def check_mask(mask: Tensor, pictures: Tensor) -> Tensor:
     """The mask as floats; ValueError where it does not fit the pictures, or holds all or nothing of one."""
     wanted = tuple(pictures.shape)
     if not isinstance(mask, torch.Tensor) or mask.is_complex():
-        raise ValueError(f"a mask is a tensor of numbers in [0, 1] or of booleans, but got {mask!r}")
+        raise ValueError(f"a mask is a tensor of numbers in [0, 1] or of booleans, but got {shown(mask)}")
     sizes = tuple(mask.shape)
     fits = len(sizes) == len(wanted) and all(
         size == full or (size == 1 and n < 2) for n, (size, full) in enumerate(zip(sizes, wanted, strict=True))

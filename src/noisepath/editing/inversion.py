@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, Any
 from .._lazy import torch
 from ..batches import in_batches
 from ..conditions import Condition
-from ..denoiser import Denoise, Moved, begin, device_of, rows_of
+from ..denoiser import Denoise, Moved, begin, check_denoiser, device_named, device_of, rows_of
 from ..levels import Level
 from ..loop import Plan, Run, plan, run_loop
-from ..sampling import design
+from ..sampling import check_run, design
 from ..solvers import Build, ddim, resolve
 from ..spacing import Spacing
 from ..tableau import Tableau, draws, joined, ratio
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from ..schedules import Schedule
 
-__all__ = ["Step", "falling", "invert", "running", "solved", "step_of"]
+__all__ = ["Step", "check_iterations", "falling", "invert", "running", "solved", "step_of"]
 
 # How many earlier iterates Anderson's method looks back at.
 _MEMORY = 3
@@ -75,8 +75,7 @@ def invert(
     draws noise or looks back, and for a single step from pure noise to data, which forgets its noise.
     """
     check_pictures(pictures)
-    if isinstance(iterations, bool) or not isinstance(iterations, int) or iterations < 0:
-        raise ValueError(f"iterations is a whole number, 0 or more, but got {iterations!r}")
+    check_iterations(iterations)
     path = falling(denoiser, schedule, steps, spacing, levels)
     build = resolve(solver, getattr(denoiser, "data_scale", None))
     going = [step_of(t, s, build) for t, s in pairwise(path)]
@@ -181,6 +180,12 @@ def _per_picture(which: Tensor, like: Tensor) -> Tensor:
 # What inversions share -----------------------------------------------------------------------------------------------------
 
 
+def check_iterations(iterations: int) -> None:
+    """ValueError for what is no number of trials."""
+    if isinstance(iterations, bool) or not isinstance(iterations, int) or iterations < 0:
+        raise ValueError(f"iterations is a whole number, 0 or more, but got {iterations!r}")
+
+
 def falling(
     denoiser: Denoise,
     schedule: Schedule | None,
@@ -189,6 +194,7 @@ def falling(
     levels: Sequence[Level] | None,
 ) -> list[Level]:
     """The levels of the run that is inverted: those that ``sample`` takes."""
+    check_denoiser(denoiser)
     path = schedule if schedule is not None else getattr(denoiser, "schedule", None)
     scale = getattr(denoiser, "data_scale", None)
     table = design(path, solver=ddim, steps=steps, spacing=spacing, levels=levels, data_scale=scale)
@@ -207,11 +213,8 @@ def running(
 ) -> Tensor:
     """``work(run, x)`` of each batch, on the device, without gradients."""
     count = len(pictures)
-    if condition is not None and condition.batch != count:
-        raise ValueError(f"the condition has {condition.batch} rows for {count} pictures")
-    if batch_size is not None and batch_size < 1:
-        raise ValueError(f"batch_size must be 1 or more, but got {batch_size}")
-    there = device_of(denoiser) if device is None else torch.device(device)
+    check_run(count, condition, batch_size, dtype)
+    there = device_of(denoiser) if device is None else device_named(device)
 
     def make(rows: slice) -> Tensor:
         told = None if condition is None else condition.rows(rows).to(there)

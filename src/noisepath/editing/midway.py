@@ -6,15 +6,19 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .._lazy import torch
-from ..conditions import Condition
+from ..conditions import Condition, check_condition
 from ..denoiser import Denoise
+from ..errors import is_number, shown
 from ..levels import Level
-from ..sampling import sample
+from ..sampling import numbers_of, sample
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["check_free", "check_pictures", "image_to_image", "interpolate", "interpolate_conditions", "is_full", "variations"]
+__all__ = [
+    "check_alike", "check_free", "check_pictures", "image_to_image", "interpolate", "interpolate_conditions", "is_full",
+    "variations",
+]  # fmt: skip
 
 # Variation k of picture i is drawn as picture i + k * _APART: distinct below 2**32, where streams are (noisepath.noise).
 _APART = 1 << 16
@@ -54,16 +58,13 @@ def variations(denoiser: Denoise, pictures: Tensor, strength: float | Level, n: 
     if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n < _APART:
         raise ValueError(f"n is how many variations of each picture, a whole number from 1 to {_APART - 1}, but got {n!r}")
     count = len(pictures)
-    said = options.pop("indices", None)
-    numbers = list(range(count)) if said is None else list(said)
-    if len(numbers) != count:
-        raise ValueError(f"{len(numbers)} indices for {count} pictures")
+    numbers = numbers_of(options.pop("indices", None), count)
     if not all(0 <= number < _APART for number in numbers):
         raise ValueError(f"pictures that are varied have numbers from 0 to {_APART - 1}, but got {numbers}")
     each = torch.arange(count).repeat_interleave(n)
     condition: Condition | None = options.pop("condition", None)
-    if condition is not None and condition.batch != count:
-        raise ValueError(f"the condition has {condition.batch} rows for {count} pictures")
+    if condition is not None:
+        check_condition(condition, count)
     varied = image_to_image(
         denoiser,
         pictures[each.to(pictures.device)],
@@ -91,13 +92,14 @@ def interpolate(noise_a: Tensor, noise_b: Tensor, shares: Sequence[float], *, co
 
     Returns (S * B, *), all rows of the first share first; for runs, ``noise=lambda place: z`` with a solver without noise.
     """
-    _check_alike(noise_a, noise_b)
-    if not len(shares) or not all(0.0 <= share <= 1.0 for share in shares):
-        raise ValueError(f"shares are numbers from 0 (the first) to 1 (the second), but got {list(shares)}")
-    if correlation is not None and not -1.0 < correlation <= 1.0:
-        raise ValueError(f"the correlation is a number above -1 and at most 1, or None, but got {correlation}")
+    check_alike(noise_a, noise_b, "noises")
+    _check_shares(shares)
+    if correlation is not None and not (is_number(correlation) and -1.0 < correlation <= 1.0):
+        raise ValueError(f"the correlation is a number above -1 and at most 1, or None, but got {shown(correlation)}")
     a, b = noise_a.flatten(1).double(), noise_b.flatten(1).double()
     if correlation is None:
+        if not bool((a.any(1) & b.any(1)).all()):
+            raise ValueError("a noise that is 0 throughout has no direction, so there is no angle to it: say correlation=")
         cosines = (torch.nn.functional.normalize(a, dim=1) * torch.nn.functional.normalize(b, dim=1)).sum(1, keepdim=True)
     else:
         cosines = torch.full((len(a), 1), correlation, dtype=a.dtype, device=a.device)
@@ -123,10 +125,11 @@ def interpolate_conditions(a: Condition, b: Condition, shares: Sequence[float]) 
     Parts of floats (embeddings) are (1 - s) a + s b; all others (labels) must be the same in both.  ValueError for other
     names or sizes, whole numbers that differ, and shares outside [0, 1].
     """
+    check_condition(a)
+    check_condition(b)
+    _check_shares(shares)
     if set(a) != set(b):
         raise ValueError(f"conditions need the same names to go from one to the other, but got {list(a)} and {list(b)}")
-    if not len(shares) or not all(0.0 <= share <= 1.0 for share in shares):
-        raise ValueError(f"shares are numbers from 0 (the first) to 1 (the second), but got {list(shares)}")
     parts = {}
     for name, value in a.items():
         other = b[name]
@@ -141,24 +144,31 @@ def interpolate_conditions(a: Condition, b: Condition, shares: Sequence[float]) 
 
 def is_full(strength: float | Level) -> bool:
     """Whether a run of this strength is a plain one; False of what is no strength, which the run refuses."""
-    return not isinstance(strength, bool) and strength == 1.0
+    return isinstance(strength, int | float) and not isinstance(strength, bool) and strength == 1.0
 
 
 def check_pictures(pictures: Tensor, what: str = "pictures") -> None:
     """ValueError unless they are floats (B, *), at least one, and finite."""
     if not isinstance(pictures, torch.Tensor) or pictures.ndim < 2 or len(pictures) == 0 or not pictures.is_floating_point():
-        got = f"{pictures.dtype} of shape {tuple(pictures.shape)}" if isinstance(pictures, torch.Tensor) else repr(pictures)
+        got = f"{pictures.dtype} of shape {tuple(pictures.shape)}" if isinstance(pictures, torch.Tensor) else shown(pictures)
         raise ValueError(f"{what} are floats (B, *), one or more, but got {got}")
     wrong = ~torch.isfinite(pictures).flatten(1).all(1)
     if bool(wrong.any()):
         raise ValueError(f"{what} hold NaN or infinity, first in picture {int(wrong.nonzero()[0])}")
 
 
-def _check_alike(a: Tensor, b: Tensor) -> None:
-    check_pictures(a, "noises")
-    check_pictures(b, "noises")
+def _check_shares(shares: Sequence[float]) -> None:
+    some = hasattr(shares, "__len__") and not is_number(shares) and len(shares) > 0
+    if not some or not all(is_number(share) and 0.0 <= share <= 1.0 for share in shares):
+        raise ValueError(f"shares are some numbers from 0 (the first) to 1 (the second), but got {shown(shares)}")
+
+
+def check_alike(a: Tensor, b: Tensor, what: str) -> None:
+    """ValueError unless both are floats (B, *) of one shape, and finite."""
+    check_pictures(a, what)
+    check_pictures(b, what)
     if a.shape != b.shape:
-        raise ValueError(f"two noises of one shape are needed, but got {tuple(a.shape)} and {tuple(b.shape)}")
+        raise ValueError(f"two {what} of one shape are needed, but got {tuple(a.shape)} and {tuple(b.shape)}")
 
 
 def check_free(options: dict[str, Any], *taken: str) -> None:

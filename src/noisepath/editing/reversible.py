@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING
 from .._lazy import torch
 from ..conditions import Condition
 from ..denoiser import Denoise
+from ..errors import is_number, shown
 from ..levels import Level
 from ..loop import Run, iterate, run_loop
 from ..solvers import ddim
-from ..spacing import Spacing
+from ..spacing import Spacing, check_falling
 from ..tableau import Draft, Draw, Node, Tableau
-from .inversion import falling, running, solved, step_of
-from .midway import check_pictures
+from .inversion import check_iterations, falling, running, solved, step_of
+from .midway import check_alike, check_pictures
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,6 +63,11 @@ class Reversed:
     levels: tuple[Level, ...]
     gamma: float
 
+    def __post_init__(self) -> None:
+        check_alike(self.first, self.second, "states")
+        check_falling(self.levels)
+        _check_gamma(self.gamma)
+
     @property
     def noise(self) -> Tensor:
         """What :func:`noisepath.sampling.sample` takes for its start: unit normals where the levels begin in pure noise."""
@@ -92,6 +98,7 @@ def invert_exactly(
     """
     check_pictures(pictures)
     _check_gamma(gamma)
+    check_iterations(iterations)
     path = falling(denoiser, schedule, steps, spacing, levels)
     if len(path) < 3:
         raise ValueError("two neighbouring states begin a run of 2 steps or more, but 1 is asked for")
@@ -111,6 +118,8 @@ def restore(
     denoiser: Denoise, states: Reversed, *, condition: Condition | None = None, batch_size: int | None = None
 ) -> Tensor:
     """The pictures (B, *) that two states lead to: with the same condition those that were inverted, with another its own."""
+    if not isinstance(states, Reversed):
+        raise TypeError(f"restore takes the two states that invert_exactly gave, a Reversed, but got {shown(states)}")
     table = _table(states.levels, states.gamma, _SECOND)
 
     def down(run: Run, both: Tensor) -> Tensor:
@@ -145,5 +154,5 @@ def _euler(t: Level, s: Level) -> tuple[float, float]:
 
 
 def _check_gamma(gamma: float) -> None:
-    if not 0.0 < gamma <= 1.0:
-        raise ValueError(f"gamma must be above 0 and at most 1, but got {gamma}")
+    if not (is_number(gamma) and 0.0 < gamma <= 1.0):
+        raise ValueError(f"gamma must be above 0 and at most 1, but got {shown(gamma)}")

@@ -85,7 +85,7 @@ def draw(
     if told_more(denoiser):
         pictures_of = torch.linspace(0, len(train) - 1, asked.n).round().long()
         labels = None if train.labels is None else train.labels[pictures_of]
-        condition = _said(denoiser, train, pictures_of.tolist(), device)
+        condition = denoiser.vocabulary.told(train, pictures_of.tolist(), device)
     elif denoiser.null is not None and train.labels is not None:
         labels = in_proportion(train.labels, train.classes, asked.n)
         condition = Condition(label=labels.to(device))
@@ -110,12 +110,6 @@ def draw(
 def told_more(denoiser: Denoiser) -> bool:
     """Whether a model is told more than its pictures' class; an exact one says nothing of that."""
     return bool(getattr(getattr(denoiser, "vocabulary", None), "others", None))
-
-
-def _said(denoiser: Denoiser, data: Data, pictures: Sequence[int], device: str) -> Condition | None:
-    """What these pictures say of themselves, as the model is told it."""
-    table: dict[str, Tensor] = denoiser.vocabulary.table(data.subset(pictures))
-    return Condition({name: values.to(device) for name, values in table.items()}) if table else None
 
 
 def in_proportion(labels: Tensor, classes: int, n: int) -> Tensor:
@@ -301,7 +295,7 @@ def losses(
         pictures, labels, shown = read(data, which)
         told: Tensor | Condition | None = None if denoiser.null is None else labels
         if told_more(denoiser):
-            told = _said(denoiser, data, shown, device)
+            told = denoiser.vocabulary.told(data, shown, device)
         found = loss_by_level(denoiser, pictures, told, log_snrs=at, seed=seed, device=device, progress=progress)
         return [mean for _, mean in found]
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from .._lazy import torch
 from ..conditions import Condition
 from ..denoiser import Denoise, Moved
+from ..errors import is_number, shown
 from ..levels import Level
 from .told import ByLevel, Given, Scale, within
 from .transformed import Transformed, belief
@@ -84,8 +85,7 @@ def composed(
 
     ValueError where there is none, for a scale that is not finite, a model without a null, a run with a condition.
     """
-    if not conditions:
-        raise ValueError("a composition needs one pair of condition and scale or more, but got none")
+    _check_pairs(conditions)
     given = [Given(condition) for condition, _ in conditions]
     scales = [Scale.of(scale, none=None) for _, scale in conditions]
     count = len(conditions) + 1
@@ -190,8 +190,8 @@ def apg(
     finite or a ``norm`` that is not above 0, and as :func:`classifier_free`.
     """
     for name, value in (("eta", eta), ("momentum", momentum)):
-        if not math.isfinite(value):
-            raise ValueError(f"{name} must be a finite number, but got {value}")
+        if not (is_number(value) and math.isfinite(value)):
+            raise ValueError(f"{name} must be a finite number, but got {shown(value)}")
     within("norm", norm, 0.0, above=True)
 
     def begun() -> Combine:
@@ -213,6 +213,15 @@ def apg(
 
 
 # What they share -----------------------------------------------------------------------------------------------------
+
+
+def _check_pairs(pairs: object) -> None:
+    wanted = "a composition needs one pair of condition and scale or more, [(condition, scale), ...]"
+    if not isinstance(pairs, Sequence) or not pairs:
+        raise ValueError(f"{wanted}, but got {shown(pairs)}")
+    for pair in pairs:
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise ValueError(f"{wanted}, but one is {shown(pair)}")
 
 
 def _guided(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from .._lazy import torch
 from ..conditions import Condition
 from ..denoiser import Denoise
+from ..errors import shown
 from ..levels import Level
 from .told import ByLevel, Given, Scale
 from .transformed import Transformed, belief
@@ -78,6 +79,8 @@ def classifier(
     ValueError for a scale that is not finite, an empty interval, a ``log_p`` of another shape or that the belief does not
     reach through differentiable steps.
     """
+    if not callable(log_p):
+        raise TypeError(f"log_p is a function of pictures, (B, *) -> (B,), but got {shown(log_p)}")
     chosen = Scale.of(scale, none=0.0, interval=interval)
     if chosen.is_none:
         return denoiser

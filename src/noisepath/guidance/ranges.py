@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from .._lazy import torch
 from ..conditions import Condition
 from ..denoiser import Denoise
+from ..errors import is_number, shown
 from ..levels import Level
 from .told import within
 from .transformed import Transformed, belief
@@ -19,8 +20,8 @@ __all__ = ["clip", "dynamic_threshold"]
 
 def clip(denoiser: Denoise, low: float = -1.0, high: float = 1.0) -> Denoise:
     """The belief held to the data's range, [-1, 1] for pictures (clip_denoised of Ho et al. 2006.11239; never a default)."""
-    if not low < high:
-        raise ValueError(f"clipping needs low < high, but got {low} and {high}")
+    if not (is_number(low) and is_number(high) and low < high):
+        raise ValueError(f"clipping needs two numbers low < high, but got {shown(low)} and {shown(high)}")
 
     def transform(run: Denoise) -> Denoise:
         def clipped(x: Tensor, level: Level, condition: Condition | None = None) -> Tensor:

@@ -7,12 +7,13 @@ another one asks it about whole batches, one after another: then they are used a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from .._lazy import torch
-from ..conditions import Condition
+from ..conditions import Condition, check_condition
+from ..errors import is_number, shown
 from ..levels import Level
 
 if TYPE_CHECKING:
@@ -49,10 +50,7 @@ class Scale:
         most: float = math.inf,
     ) -> Scale:
         """A scale that has been checked; ValueError for one that is not finite or out of its range, and an empty interval."""
-        low, high = (0.0, math.inf) if interval is None else interval
-        if not 0.0 <= low < high:
-            raise ValueError(f"an interval is (low, high) of sigma / alpha with 0 <= low < high, but got ({low}, {high})")
-        scale = cls(value, none, (low, high), least, most)
+        scale = cls(value, none, (0.0, math.inf) if interval is None else _interval(interval), least, most)
         if isinstance(value, torch.Tensor):
             scale._check(value)
             return replace(scale, value=float(value)) if value.ndim == 0 else scale
@@ -89,8 +87,14 @@ class Scale:
         if isinstance(value, torch.Tensor):
             if value.ndim > 1:
                 raise ValueError(f"guidance scales are one number for each picture, (B,), but have shape {tuple(value.shape)}")
+            if value.numel() == 0 or value.is_complex():
+                raise ValueError(f"guidance scales are one real number for each picture, but got {shown(value)}")
             seen = value.detach().double().flatten().tolist() if value.device.type == "cpu" else []
         else:
+            if not is_number(value):
+                raise TypeError(
+                    f"a guidance scale is a number, a tensor (B,) or a function of the level, but got {shown(value)}"
+                )
             seen = [float(value)]
         meaning = "" if self.none is None else f" ({self.none:g} means no guidance)"
         for number in seen:
@@ -134,6 +138,9 @@ class Given:
 
     condition: Condition
 
+    def __post_init__(self) -> None:
+        check_condition(self.condition)
+
     def rows(self, rows: slice, count: int) -> Given:
         """That of some of ``count`` pictures."""
         if self.condition.batch == 1:
@@ -152,9 +159,16 @@ class Given:
         return told if told.batch == len(x) else Condition.cat([told] * (len(x) // told.batch))
 
 
+def _interval(ends: tuple[float, float]) -> tuple[float, float]:
+    pair = tuple(ends) if isinstance(ends, Iterable) else ()
+    if not (len(pair) == 2 and all(map(is_number, pair)) and 0.0 <= pair[0] < pair[1]):
+        raise ValueError(f"an interval is (low, high) of sigma / alpha with 0 <= low < high, but got {shown(ends)}")
+    return pair[0], pair[1]
+
+
 def within(name: str, value: float, low: float, high: float = math.inf, *, above: bool = False) -> None:
     """ValueError where an option is no number from ``low`` (``above``: more than it) to ``high``."""
-    if not (low < value <= high if above else low <= value <= high):
+    if not (is_number(value) and (low < value <= high if above else low <= value <= high)):
         least = f"above {low:g}" if above else f"{low:g} or more"
         most = "" if high == math.inf else f" and at most {high:g}"
-        raise ValueError(f"{name} must be {least}{most}, but got {value}")
+        raise ValueError(f"{name} must be {least}{most}, but got {shown(value)}")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from ..conditions import Condition
-from ..denoiser import Denoise, Moved, begin, rows_of
+from ..denoiser import Denoise, Moved, begin, check_denoiser, rows_of
 from ..levels import Level
 
 if TYPE_CHECKING:
@@ -39,6 +39,10 @@ class Transformed:
     """More denoisers that it asks, begun for the same levels; the inner one again where it is asked twice, as each of its runs
     has a memory of its own."""
     told: Sequence[PerPicture] = ()
+
+    def __post_init__(self) -> None:
+        for denoiser in (self.inner, *self.others):
+            check_denoiser(denoiser)
 
     def begin(self, levels: Iterable[Level]) -> Denoise:
         """A fresh run: the inner one's, transformed."""

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from noisepath.embedding import get_timestep_embedding
+
 __all__ = ["Attend", "FeedForward", "TextEncoder", "heads_for"]
 
 
@@ -68,7 +70,8 @@ class TextEncoder(nn.Module):
         super().__init__()
         self.embed = nn.Embedding(tokens + 1, width, padding_idx=0)
         self.first = nn.Parameter(0.02 * torch.randn(width))
-        self.places = nn.Parameter(0.02 * torch.randn(length + 1, width))
+        # as large as the words', so that the order of words is heard from the first step on
+        self.places = nn.Parameter(get_timestep_embedding(torch.arange(length + 1.0), width))
         self.layers = nn.ModuleList(_Layer(width, heads_for(width, 32)) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
 

@@ -17,7 +17,7 @@ from noisepath.nn.attend import Attend, heads_for
 
 __all__ = [
     "Attention", "CrossAttention", "Downsample", "Enter", "Leave", "Modulated", "ResidualBlock", "Upsample", "beside", "crop",
-    "group_norm", "pad", "zero",
+    "group_norm", "pad", "waves", "zero",
 ]  # fmt: skip
 
 M = TypeVar("M", bound=nn.Module)
@@ -191,6 +191,18 @@ def crop(x: Tensor, height: int, width: int) -> Tensor:
     """Undo :func:`pad`."""
     top, left = (x.shape[-2] - height) // 2, (x.shape[-1] - width) // 2
     return x[..., top : top + height, left : left + width]
+
+
+def waves(x: Tensor, count: int) -> Tensor | None:
+    """Where each pixel of x (B, C, H, W) is, from edge to edge whatever the size: cos(pi k u), k = 1 .. count, of its height u
+    in (0, 1) and of its width, as (B, 2 count, H, W); None of none."""
+    if not count:
+        return None
+    k = torch.pi * torch.arange(1, count + 1, device=x.device, dtype=torch.float32).view(-1, 1)
+    height, width = x.shape[-2:]
+    down, across = (torch.cos(k * (torch.arange(n, device=x.device) + 0.5) / n) for n in (height, width))
+    both = torch.cat([down[:, :, None].expand(-1, -1, width), across[:, None, :].expand(-1, height, -1)])
+    return both.to(x.dtype).expand(len(x), -1, -1, -1)
 
 
 def beside(x: Tensor, channels: Tensor | None) -> Tensor:

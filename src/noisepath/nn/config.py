@@ -47,6 +47,9 @@ class UNetConfig:
     spectrum: tuple[int, int] | None = None
     """Height and width of the pictures whose spectrum the network holds, and begins with as the best linear denoiser
     (:class:`noisepath.nn.LinearPart`), which goes with EDM's preconditioning alone.  None: it begins with 0."""
+    positions: int = 0
+    """Waves along each axis that enter beside the picture and say where in it a place is, which convolutions learn from its
+    edges alone, and slowly: for texts that speak of places.  0: none."""
     time_scale: float = 1.0
     """What t is multiplied with before its sines and cosines, which resolve a range of about 1000 best."""
 
@@ -64,8 +67,9 @@ class UNetConfig:
         object.__setattr__(self, "conditions", parts_from(self.conditions))
         if self.classes and any(part.name == "label" for part in self.conditions):
             raise ValueError("UNetConfig: with classes, the condition 'label' is theirs: another needs another name")
-        if not _is_int(self.classes) or self.classes < 0:
-            raise ValueError(f"UNetConfig: classes must be a whole number >= 0, but is {self.classes!r}")
+        for name in ("classes", "positions"):
+            if not _is_int(value := getattr(self, name)) or value < 0:
+                raise ValueError(f"UNetConfig: {name} must be a whole number >= 0, but is {value!r}")
         if self.spectrum is not None and (len(self.spectrum) != 2 or not all(_is_int(n) and n >= 1 for n in self.spectrum)):
             raise ValueError(f"UNetConfig: spectrum is a height and a width in pixels, or None, but is {self.spectrum!r}")
         if self.spectrum is not None and self.in_channels != self.out_channels:

@@ -8,8 +8,9 @@ a picture that is told enters as more channels.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +21,7 @@ from noisepath.nn.attend import Attend, FeedForward
 from noisepath.nn.blocks import beside, crop, pad, zero
 from noisepath.nn.dit_config import DiTConfig
 from noisepath.nn.linear import LinearPart, around
-from noisepath.nn.told import Heard, Told, check_pictures, hear
+from noisepath.nn.told import Heard, Told, check_pictures, hear, reading
 
 __all__ = ["DiT", "DiTBlock", "positions"]
 
@@ -111,6 +112,10 @@ class DiT(nn.Module):
             zero(block.modulation)
             if block.cross is not None:
                 zero(block.cross.project)
+
+    def reading(self) -> Callable[[Mapping[str, Tensor]], Mapping[str, Any]]:
+        """For one run: what is said, with each text read once (:func:`noisepath.nn.told.reading`)."""
+        return reading(self.told)
 
     def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None, **said: Tensor) -> Tensor:
         """The prediction for noisy pictures.

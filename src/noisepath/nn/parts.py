@@ -18,12 +18,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Self
 
-from noisepath.errors import lookup
+from noisepath.errors import lookup, shown
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["KINDS", "Part", "parts_from"]
+__all__ = ["KINDS", "Part", "check_range", "parts_from"]
 
 KINDS = {
     "class": "one of some classes",
@@ -52,7 +52,7 @@ class Part:
 
     def __post_init__(self) -> None:
         lookup(KINDS, self.kind, "kind of condition")
-        if not self.name.isidentifier() or self.name in ("x", "t", "self"):
+        if not isinstance(self.name, str) or not self.name.isidentifier() or self.name in ("x", "t", "self"):
             raise ValueError(f"a condition's name is one word of letters, digits and _, not x, t or self, but is {self.name!r}")
         for name in ("size", "length", "width", "layers"):
             value = getattr(self, name)
@@ -65,6 +65,8 @@ class Part:
         known = {field.name for field in fields(cls)}
         if foreign := sorted(set(values) - known):
             raise ValueError(f"unknown settings of a condition: {', '.join(foreign)} (there are: {', '.join(sorted(known))})")
+        if missing := [name for name in ("name", "kind", "size") if name not in values]:
+            raise ValueError(f"a condition needs a name, a kind and a size, but {shown(dict(values))} has no {missing[0]}")
         return cls(**values)
 
     def null(self, height: int = 1, width: int = 1) -> Tensor:
@@ -95,6 +97,22 @@ class Part:
                 f"condition {self.name!r} takes {'whole numbers' if whole else 'floats'} of shape ({shape}), "
                 f"but got {value.dtype} of shape {tuple(value.shape)}"
             )
+        if whole:
+            check_range(f"condition {self.name!r}", value, self.size)
+        elif value.device.type == "cpu" and bool(value.isinf().any()):
+            raise ValueError(f"condition {self.name!r} takes finite numbers, and NaN for what is not said, but holds infinity")
+
+
+def check_range(what: str, value: Tensor, most: int) -> None:
+    """ValueError unless they are whole numbers from 0 to ``most``; those on an accelerator are not waited for."""
+    import torch
+
+    if value.dtype not in (torch.int64, torch.int32):
+        raise ValueError(f"{what} takes whole numbers (int64), but got {value.dtype}")
+    if value.device.type == "cpu" and value.numel():
+        least, highest = int(value.min()), int(value.max())
+        if not 0 <= least <= highest <= most:
+            raise ValueError(f"{what} takes numbers from 0 to {most}, but got {least if least < 0 else highest}")
 
 
 def parts_from(values: Any) -> tuple[Part, ...]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -11,12 +11,21 @@ from torch import Tensor, nn
 
 from noisepath.errors import unknown
 from noisepath.nn.attend import TextEncoder
-from noisepath.nn.parts import Part
+from noisepath.nn.parts import Part, check_range
 
-__all__ = ["Heard", "Told", "check_names", "check_pictures", "hear"]
+__all__ = ["Encoded", "Heard", "Told", "check_names", "check_pictures", "hear", "reading"]
 
 OCTAVES = 5
 """Sines and cosines of a value v: sin(2^j v), cos(2^j v) for j = -1 .. OCTAVES - 2."""
+
+
+class Encoded(NamedTuple):
+    """A text that was read already: it can be told in place of its tokens."""
+
+    features: Tensor
+    """(B, L + 1, width)."""
+    mask: Tensor
+    """(B, L + 1), true where there is something."""
 
 
 class Heard(NamedTuple):
@@ -32,7 +41,34 @@ class Heard(NamedTuple):
     """(B, C, H, W), of the size of the picture that enters."""
 
 
-def check_names(said: Mapping[str, Tensor], parts: Sequence[Part], what: str = "network") -> None:
+def reading(told: Told | None) -> Callable[[Mapping[str, Tensor]], Mapping[str, Any]]:
+    """For one run: what is said, with each text read when it is first said and not at each call of the network again.
+
+    The text of a call is known for that of the last one by its numbers on a CPU; elsewhere, where looking would mean waiting,
+    if it is the same tensor.  Where a gradient is wanted, it is read again.
+    """
+    texts = [part for part in (told.parts if told is not None else ()) if part.kind == "text"]
+    kept: dict[str, tuple[Tensor, Encoded]] = {}
+
+    def read(said: Mapping[str, Tensor]) -> Mapping[str, Any]:
+        if told is None or not texts or torch.is_grad_enabled():
+            return said
+        for part in texts:
+            value = said.get(part.name)
+            if value is not None and not (part.name in kept and _same(kept[part.name][0], value)):
+                part.check(value, len(value))
+                encode = cast(_Text, told.by_name[f"part_{part.name}"]).encode
+                kept[part.name] = value, Encoded(*encode(value))
+        return {**said, **{part.name: kept[part.name][1] for part in texts if part.name in said}}
+
+    return read
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a is b or (a.device.type == b.device.type == "cpu" and torch.equal(a, b))
+
+
+def check_names(said: Mapping[str, Any], parts: Sequence[Part], what: str = "network") -> None:
     """ValueError for a name that no part has."""
     known = [part.name for part in parts]
     for name in said:
@@ -68,8 +104,8 @@ class Told(nn.Module):
         """Whether there is anything to look at."""
         return any(part.kind in ("text", "features") for part in self.parts)
 
-    def forward(self, said: Mapping[str, Tensor], x: Tensor) -> Heard:
-        """What was said of the pictures x (B, C, H, W)."""
+    def forward(self, said: Mapping[str, Any], x: Tensor) -> Heard:
+        """What was said of the pictures x (B, C, H, W): tensors, of a text also :class:`Encoded`."""
         check_names(said, self.parts)
         vector: Tensor | None = None
         places: list[Tensor] = []
@@ -79,7 +115,8 @@ class Told(nn.Module):
             value = said.get(part.name)
             if value is None:
                 value = part.null().to(x.device).expand(len(x), *part.null().shape[1:])
-            part.check(value, len(x))
+            if not isinstance(value, Encoded):
+                part.check(value, len(x))
             heard: Heard = self.by_name[f"part_{part.name}"](value, x)
             if heard.vector is not None:
                 vector = heard.vector if vector is None else vector + heard.vector
@@ -102,7 +139,7 @@ def check_pictures(x: Tensor, t: Tensor, channels: int, what: str) -> None:
 
 
 def hear(
-    classes: nn.Embedding | None, told: Told | None, x: Tensor, label: Tensor | None, said: Mapping[str, Tensor], what: str
+    classes: nn.Embedding | None, told: Told | None, x: Tensor, label: Tensor | None, said: Mapping[str, Any], what: str
 ) -> Heard:
     """Class and conditions of the pictures x (B, C, H, W), for a network whose ``classes`` has "no class" as its last row."""
     vector: Tensor | None = None
@@ -129,6 +166,7 @@ def _label(label: Tensor | None, x: Tensor, classes: int, what: str) -> Tensor:
             f"the {what} takes one whole-number label per picture, shape ({len(x)},), "
             f"but got {label.dtype} of shape {tuple(label.shape)}"
         )
+    check_range("a label", label, classes)
     return label
 
 
@@ -165,8 +203,8 @@ class _Text(nn.Module):
         self.pool = nn.Linear(part.width, embedding)
         self.project = nn.Linear(part.width, width) if width else None
 
-    def forward(self, value: Tensor, x: Tensor) -> Heard:
-        features, mask = self.encode(value)
+    def forward(self, value: Tensor | Encoded, x: Tensor) -> Heard:
+        features, mask = value if isinstance(value, Encoded) else self.encode(value)
         vector = self.pool(features[:, 0])
         return Heard(vector, None, None, None) if self.project is None else Heard(vector, self.project(features), mask, None)
 

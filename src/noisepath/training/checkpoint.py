@@ -5,7 +5,7 @@
         model.safetensors           the averaged weights: what is sampled from
         model-long.safetensors      the same with the longer average
         network.safetensors         the raw weights
-        optimizer.safetensors       AdamW's averages
+        optimizer.safetensors       the optimizer's averages
         state.json                  plain values: steps done, losses since the last line of the log, bad pictures, ...
         manifest.json               sizes and SHA-256 of all these
     RUN/snapshots/step-000030/      model folders of 1/16, 1/8, 1/4 and 1/2 of the run
@@ -173,12 +173,13 @@ def load(run: str | os.PathLike[str], device: str = "cpu", average: str = "model
     """
     from noisepath import schedules
     from noisepath.asking import Vocabulary
-    from noisepath.denoiser import Denoiser
+    from noisepath.denoiser import Denoiser, device_named
     from noisepath.errors import unknown
     from noisepath.nn.kinds import network_from_dict
 
     if average not in AVERAGES:
         raise unknown("average", average, AVERAGES)
+    there = device_named(device)
     folder = _model_folder(Path(run))
     info = _read_info(folder)
     network = network_from_dict(info.network)
@@ -186,12 +187,12 @@ def load(run: str | os.PathLike[str], device: str = "cpu", average: str = "model
     vocabulary = Vocabulary.from_info(info.class_names, info.vocabulary)
     hidden = ("network", "schedule", "vocabulary")
     return Denoiser(
-        network.eval().requires_grad_(False).to(device),
+        network.eval().requires_grad_(False).to(there),
         schedules.from_dict(info.schedule),
         info.prediction,
         sigma_data=info.sigma_data,
         data_scale=info.data_scale,
-        null=vocabulary.null(device),
+        null=vocabulary.null(there),
         vocabulary=vocabulary,
         info={"classes": vocabulary.classes, **{k: v for k, v in vars(info).items() if k not in hidden}},
     )

@@ -12,14 +12,16 @@ import math
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
-from noisepath.errors import unknown
+from noisepath.errors import lookup, unknown
+from noisepath.nn.dit_config import TEXTS
 
-__all__ = ["NETWORKS", "PRECISIONS", "TOKENS", "TrainConfig"]
+__all__ = ["NETWORKS", "OPTIMIZERS", "PRECISIONS", "TOKENS", "TrainConfig"]
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 TOKENS = ("auto", "words", "bytes")
 NETWORKS = ("unet", "dit")
-_NOT_OF = {"unet": ("patch",), "dit": ("fold", "channels", "blocks", "attention")}
+OPTIMIZERS = ("adamw", "muon")
+_NOT_OF = {"unet": ("patch", "text_heard"), "dit": ("fold", "channels", "blocks", "attention")}
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,8 @@ class TrainConfig:
     weighting_options: dict[str, int | float] = field(default_factory=dict)
     """The weighting's own settings, such as ``gamma`` or ``bias``."""
 
+    optimizer: str | None = None
+    """adamw, or muon: Muon for matrices and AdamW for the rest; if not given muon for networks that hear texts, else adamw."""
     learning_rate: float | None = None
     """Highest learning rate of the run; by the size of the network if not given."""
     warmup: int = 100
@@ -91,8 +95,8 @@ class TrainConfig:
     drop_condition: float = 0.1
     """Share of the pictures whose class is hidden from the network, which is what guidance needs later."""
     conditions: tuple[str, ...] | None = None
-    """What the network is told of each picture: label, text (its caption), attributes by name; label and text where the
-    pictures have them, if not given."""
+    """What the network is told of each picture: label, text (its caption), attributes by name, low_resolution, known (a part
+    of the picture); label and text where the pictures have them, if not given."""
     drop_each: float = 0.1
     """Share of the pictures of which each condition is hidden by itself, where there are several."""
     tokens: str = "auto"
@@ -103,6 +107,10 @@ class TrainConfig:
     """Width of the captions' encoder."""
     text_layers: int = 2
     """Its layers."""
+    text_heard: str | None = None
+    """How a transformer hears texts: cross (each block looks at them; if not given), or context (they join its tokens)."""
+    low_resolution: int | None = None
+    """Pixels of the longer side of the picture in low resolution, where that is told; a quarter if not given."""
 
     precision: str = "auto"
     """float32, or bfloat16: the network computes in half precision; auto: the faster of the two, measured at the start."""
@@ -137,7 +145,7 @@ class TrainConfig:
         for name in ("warmup", "sample_every", "save_every"):
             if not isinstance(value := getattr(self, name), int) or value < 0:
                 raise ValueError(f"{name} must be a whole number >= 0, but is {value!r}")
-        for name in ("fold", "patch", "text_length"):
+        for name in ("fold", "patch", "text_length", "low_resolution"):
             if getattr(self, name) is not None:
                 _positive_int(self, name)
         if self.network not in NETWORKS:
@@ -147,6 +155,10 @@ class TrainConfig:
                 raise ValueError(
                     f"network {self.network!r} has no {name}, but it is to be {getattr(self, name)!r}: leave it out"
                 )
+        if self.optimizer is not None and self.optimizer not in OPTIMIZERS:
+            raise unknown("optimizer", self.optimizer, OPTIMIZERS)
+        if self.text_heard is not None:
+            lookup(TEXTS, self.text_heard, "way to hear texts")
         if self.tokens not in TOKENS:
             raise unknown("kind of tokens", self.tokens, TOKENS)
         if self.learning_rate is not None and not 0.0 < self.learning_rate < math.inf:

@@ -301,7 +301,7 @@ class Loop:
             return columns, Condition(label=torch.arange(columns).repeat(rows).to(trainer.device))
         columns = min(columns, len(trainer.data))
         spread = torch.linspace(0, len(trainer.data) - 1, columns).long().repeat(rows)
-        return columns, trainer.condition(spread.tolist())
+        return columns, trainer.vocabulary.told(trainer.data, spread.tolist(), trainer.device)
 
     def _pictures(self) -> None:
         """The curve, and the page with all there is."""

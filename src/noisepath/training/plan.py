@@ -55,6 +55,8 @@ MINUTES_AT_MOST = {"cpu": 60.0}
 MINUTES_ON_ACCELERATOR = 480.0
 KEPT_AT_ONCE = 640 * 2**20
 """Bytes that a part of a batch keeps for its gradient on a CPU, in float32."""
+WAVES = 4
+"""Of each axis, that tell a network where in the picture it is, where texts may speak of it."""
 LEAST_AT_ONCE = 8
 """Pictures of a part that the plan chose: with fewer, a processor's units have too little to do."""
 
@@ -134,6 +136,9 @@ def choose(
         mean = min(0.0, max(-1.2, round(-1.2 + math.log(side / 8), 2)))
         config = replace(config, times_options={**config.times_options, "mean": mean})
         choices.append(Choice("times", f"{mean:g}", f"mean log sigma of the noise that is trained on, for {side} pixels"))
+    if config.optimizer is None and any(part.kind in ("text", "features") for part in conditions):
+        config = replace(config, optimizer="muon")
+        choices.append(Choice("optimizer", "muon", "texts are learnt from two thirds of the pictures that AdamW needs"))
     if config.learning_rate is None:
         with torch.device("meta"):
             million = _parameters(network_of(network)) / 1e6
@@ -153,8 +158,11 @@ def network_config(
     conditions: tuple[Part, ...] = (),
 ) -> UNetConfig | DiTConfig:
     """The network's numbers for pictures: the size by name, what the configuration says otherwise, channels, what is told."""
-    own = ("patch",) if config.network == "dit" else ("channels", "blocks", "attention", "fold")
-    said = {name: getattr(config, name) for name in own}
+    dit: dict[str, Any] = {"patch": config.patch, "text": config.text_heard}
+    unet: dict[str, Any] = {name: getattr(config, name) for name in ("channels", "blocks", "attention", "fold")}
+    if any(part.kind in ("text", "features") for part in conditions):
+        unet["positions"] = WAVES  # a text may say where something is; a transformer's tokens know their places
+    said = dit if config.network == "dit" else unet
     # sines and cosines resolve a range of about 1000: log(sigma / alpha) / 4 and t in [0, 1] are stretched to it
     axis = 1.0 if config.prediction == "edm" else schedule.num_timesteps or schedule.t_max - schedule.t_min
     channels = shape[0]

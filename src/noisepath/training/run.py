@@ -192,7 +192,7 @@ def build(
     """Everything checked and chosen that needs no measuring."""
     vocabulary = Vocabulary.of(
         data, config.conditions, tokens=config.tokens, length=config.text_length,
-        width=config.text_width, layers=config.text_layers,
+        width=config.text_width, layers=config.text_layers, low_resolution=config.low_resolution,
     )  # fmt: skip
     config, numbers, choices = planning.choose(config, data.shape, vocabulary.classes, device, vocabulary.parts)
     schedule = schedules.schedule(config.schedule, **config.schedule_options)

@@ -21,6 +21,7 @@ from noisepath.training.checkpoint import AVERAGES, State
 from noisepath.training.config import TrainConfig
 from noisepath.training.ema import EMA
 from noisepath.training.objective import Losses, Objective
+from noisepath.training.optimizer import optimizer_of
 from noisepath.training.precision import half
 from noisepath.training.processes import Processes, share
 
@@ -90,7 +91,7 @@ class Trainer:
         self.said = self.vocabulary.table(data)
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         self.called = self.processes.wrap(network)
-        self.optimizer = _adamw(self.parameters, config, self.device)
+        self.optimizer = optimizer_of(network, config, self.device)
         self.averages = {name: EMA(network, length) for name, length in zip(AVERAGES, config.ema_lengths, strict=True)}
         self._flip, self._workers = flip, workers
         self._stream: Stream | None = None
@@ -114,7 +115,8 @@ class Trainer:
         if finite:
             self.optimizer.step()
             self._tell_times(losses)
-        self.optimizer.zero_grad()
+        for parameter in self.parameters:
+            parameter.grad = None
         self.done += 1
         for average in self.averages.values():
             average.update(self.done)
@@ -158,23 +160,24 @@ class Trainer:
         """Add the gradient of a part of the batch."""
         seed, total, first = self.config.seed, self.config.batch_size, self._places()[0]
         rows = slice(places[0] - first, places[-1] + 1 - first)
-        told = self.condition(batch.shown[rows])
+        x, samples = batch.x[rows], [self.done * total + place for place in places]
+        told = self._condition(batch.shown[rows], x, samples)
         last = places[-1] == self._places()[-1]
         with self.processes.without_sync(not last), _torch_seed(noise.key(seed, self.done, "network", places[0]), self.device):
             losses = self.objective.losses(
-                self._network(), batch.x[rows].to(self.device), told, null=self.null, seed=seed, step=self.done,
-                samples=[self.done * total + place for place in places], positions=places, total=total,
+                self._network(), x.to(self.device), told, null=self.null, seed=seed, step=self.done,
+                samples=samples, positions=places, total=total,
             )  # fmt: skip
             # gradients are averaged over the processes, but each has its share of the batch alone
             (losses.weighted.sum() * (self.processes.count / total)).backward()  # type: ignore[no-untyped-call]
         return Losses(losses.loss.detach(), losses.weight.detach(), losses.t)
 
-    def condition(self, pictures: Sequence[int]) -> Condition | None:
-        """What these pictures say of themselves, on the device."""
-        if not self.said:
-            return None
+    def _condition(self, pictures: Sequence[int], x: Tensor, samples: Sequence[int]) -> Condition | None:
+        """What these pictures, as they are shown now, say of themselves, on the device."""
         rows = torch.as_tensor(pictures)
-        return Condition({name: values[rows].to(self.device) for name, values in self.said.items()})
+        parts = {name: values[rows] for name, values in self.said.items()}
+        parts |= self.vocabulary.seen(x, self.config.seed, self.done, samples)
+        return Condition(parts).to(self.device) if parts else None
 
     def _network(self) -> Callable[..., Tensor]:
         """The network, in half precision if that is configured."""
@@ -200,11 +203,9 @@ class Trainer:
 
     def state(self) -> State:
         """All that a run needs to go on, beside the averages."""
-        slots = self.optimizer.state_dict()["state"]
-        optimizer = {f"{index}.{slot}": value for index, values in slots.items() for slot, value in values.items()}
         times: dict[str, Any] = getattr(self.objective.times, "state_dict", dict)()
         counts = {"done": self.done, "total": self.total, "skipped": self.skipped, "in_a_row": self.in_a_row}
-        return State(self.network.state_dict(), optimizer, {**counts, "times": times, "bad": self.bad.state()})
+        return State(self.network.state_dict(), self.optimizer.tensors(), {**counts, "times": times, "bad": self.bad.state()})
 
     def load_state(self, averages: Mapping[str, Mapping[str, Tensor]], state: State) -> None:
         """Go on where :meth:`state` was taken: the next steps are those that the first run would have made."""
@@ -212,26 +213,13 @@ class Trainer:
         self.network.load_state_dict(dict(state.network))
         for name, average in self.averages.items():
             average.load_state_dict(averages[name])
-        slots: dict[int, dict[str, Tensor]] = {}
-        for name, value in state.optimizer.items():
-            index, slot = name.split(".")
-            slots.setdefault(int(index), {})[slot] = value
-        self.optimizer.load_state_dict({"state": slots, "param_groups": self.optimizer.state_dict()["param_groups"]})
+        self.optimizer.load(state.optimizer)
         values = state.values
         if values["times"]:
             self.objective.times.load_state_dict(values["times"])
         self.bad.restore(values["bad"])
         self.done, self.total = int(values["done"]), int(values["total"])
         self.skipped, self.in_a_row = int(values["skipped"]), int(values["in_a_row"])
-
-
-def _adamw(parameters: list[nn.Parameter], config: TrainConfig, device: torch.device) -> torch.optim.AdamW:
-    """AdamW, whose weight decay leaves biases and norms alone."""
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate or 0.0, betas=config.betas, fused=device.type in ("cpu", "cuda"))
 
 
 @contextmanager
