@@ -48,7 +48,7 @@ RECIPE = ("--tokens", "words", "--size", "compact", "--fold", "2", "--holdout", 
 """Words, though each is seen but 2.4 times on average and bytes would be chosen: by them new combinations are known at once."""
 SCALES = (1.0, 1.5, 2.0, 3.0, 5.0)
 SWEPT = 60
-FLOOR = {"training": 0.50, "held out": 0.20}
+FLOOR = {"training": 0.50, "held-out": 0.20}
 
 
 # Making ------------------------------------------------------------------------------------------------------------------
@@ -105,9 +105,11 @@ def best_scale(model: Denoiser, reader: Reader, train: World, args: argparse.Nam
 
 
 def of_real(reader: Reader, kinds: dict[str, World]) -> None:
-    """What the reader does with real emoji."""
+    """What the reader does with real emoji, and with shuffled captions of theirs."""
     for name, world in kinds.items():
-        print(f"| real, {name} | {share(read_right(reader, world.pictures, world.captions, world.captions))} | | |", flush=True)
+        mixed = [world.captions[i] for i in shuffled(len(world), 0)]
+        right, blind = (share(read_right(reader, world.pictures, told, world.captions)) for told in (world.captions, mixed))
+        print(f"| real, {name} | {right} | {blind} | |", flush=True)
 
 
 def of_drawn(
@@ -196,7 +198,7 @@ def main() -> None:
     print(f"guidance {scale:g}, {args.steps} steps; {len(known)} emoji of training, {len(held)} held out")
     print("| pictures | own caption found among 20 | captions shuffled | distance to the nearest of training |")
     print("|---|---|---|---|")
-    kinds = {"training": known, "held out": held}
+    kinds = {"training": known, "held-out": held}
     of_real(reader, kinds)
     shares, blind = {}, {}
     for name, world in kinds.items():
