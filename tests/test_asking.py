@@ -81,6 +81,16 @@ def test_a_vocabulary_goes_through_json() -> None:
     assert again.entries == vocabulary.entries and again.parts == vocabulary.parts
 
 
+def test_yes_and_no_are_classes_by_their_names() -> None:
+    data = Dataset(torch.zeros(3, 1, 4, 4), attributes=({"glad": True}, {"glad": False}, {}))
+    vocabulary = Vocabulary.of(data, ("glad",))
+    assert vocabulary.table(data)["glad"].tolist() == [1, 0, 2]
+    told = vocabulary.condition(2, glad=["True", False])
+    assert told is not None and told["glad"].tolist() == [1, 0] and vocabulary.said(data, 1) == {"glad": False}
+    with pytest.raises(ValueError, match="unknown class True"):
+        Vocabulary([Classes("label", ("cat", "dog"))]).condition(1, label=True)
+
+
 def test_without_a_word_the_class_and_the_caption_are_told() -> None:
     assert list(Vocabulary.of(PICTURES).entries) == ["label", "text"]
     assert not Vocabulary.of(Dataset(torch.zeros(2, 1, 4, 4)))

@@ -54,6 +54,8 @@ def _said(line: str) -> list[str]:
         words += ["--starts", "4", "--begin-from", "1", "--no-progress"]
     if words[1] == "guidance":
         words += ["--n", "4", "--steps", "3", "--no-progress"]
+    if words[1] == "board":
+        words += ["--no-progress"]
     if words[1] == "compare":  # no time for a reference that has converged
         words += ["--n", "4", "--tolerance", "9", "--no-progress"]
     return words[1:]

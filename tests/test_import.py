@@ -15,8 +15,8 @@ import pytest
 import noisepath
 
 PACKAGE = Path(noisepath.__file__).parent
-HEAVY = ["torch", "numpy", "matplotlib", "sklearn", "scipy", "PIL", "tyro", "tqdm", "safetensors", "diffusers"]
-WINGS = {"asking", "nn", "data", "training", "evaluation", "plots", "guidance_figure", "page", "cli"}
+HEAVY = ["torch", "numpy", "matplotlib", "sklearn", "scipy", "PIL", "tyro", "tqdm", "safetensors", "diffusers", "transformers"]
+WINGS = {"asking", "nn", "data", "board", "training", "evaluation", "plots", "guidance_figure", "page", "cli"}
 
 
 def _loaded_after(code: str) -> set[str]:
@@ -137,7 +137,7 @@ def test_the_command_line_is_imported_by_nothing_and_drawing_only_by_what_makes_
     for room in _rooms():
         imported = set[str]().union(*(_imported_rooms(path) for path in _files(room)))
         assert room == "cli" or "cli" not in imported
-        assert room in {"cli", "data", "training", "evaluation", "plots", "guidance_figure"} or "plots" not in imported
+        assert room in {"cli", "data", "board", "training", "evaluation", "plots", "guidance_figure"} or "plots" not in imported
     assert not _imported_rooms(PACKAGE / "plots.py") & {"training", "cli", "nn", "evaluation"}
 
 

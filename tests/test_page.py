@@ -24,7 +24,10 @@ from noisepath.evaluation.report import ClassReading, Figure, LevelLoss, Reader,
 from noisepath.page.words import figure
 
 EVALUATED = [f"evaluation/{name}.png" for name in ("loss_by_level", "neighbours", "grid-1", "grid-2")]
-PICTURES = 4 + 1 + 5  # of the evaluation, the newest grid, and all five small
+BOARD = [f"board/{name}.png" for name in ("cell-0-0", "cell-0-1", "cell-1-0", "cell-1-1", "way-0", "way-1")]
+EDITS = [f"edits/20261129T010203000000-1-00{i}-{name}.png" for i, names in enumerate(("before after", "before mask after"))
+         for name in names.split()]  # fmt: skip
+PICTURES = 4 + 1 + 5 + len(BOARD) + len(EDITS)  # of the evaluation, the newest grid, all five small, the board, the edits
 STEPS = (75, 150, 300, 600, 1200)
 BROWSER = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
 in_a_browser = pytest.mark.skipif(BROWSER is None, reason="there is no Chromium here")
@@ -74,6 +77,25 @@ def _report(word: str = "word") -> dict[str, object]:
     return Report("0.1.0", word, word, 1797, 300, (1, 8, 8), 1200, sets, losses, reader, (word,)).to_dict()
 
 
+def _board(word: str = "word") -> dict[str, object]:
+    """A board of two prompts and two scales."""
+    return {
+        "format": "noisepath board 1", "noisepath": "0.1.0", "step": 1200, "seeds": 4, "seed": 0, "guidance": [1.0, 2.0],
+        "rows": [{"words": word, "asked": {"text": word}}, {"words": f"{word} again", "asked": {"text": word}}],
+        "sampler": {"solver": word, "spacing": word, "steps": 20},
+        "ways": {"pictures": [{"row": 0, "number": 0}, {"row": 1, "number": 0}], "guidance": 2.0,
+                 "levels": [[1.0, 80.0], [0.6, 0.8], [1.0, 0.0]]},
+    }  # fmt: skip
+
+
+def _edits(word: str = "word") -> dict[str, object]:
+    def edit(i: int) -> dict[str, object]:
+        key = f"20261129T010203000000-1-00{i}"
+        return {"id": key, "name": f"{word}.png", "what": word, "results": 1, "said": {"classes": [word], "strength": 0.5}}
+
+    return {"format": "noisepath edits 1", "edits": [edit(0), edit(1)]}
+
+
 def _line(step: int) -> str:
     loss = 0.3 + 0.7 * math.exp(-step / 120)
     return json.dumps({"step": step, "loss": loss, "rate": 3e-3, "pictures_per_s": 400.0, "seconds": step * 0.15, "skipped": 0})
@@ -91,14 +113,17 @@ def _make_run(run: Path, word: str = "word") -> Path:
         (run / "checkpoints" / f"step-{step:06d}").mkdir(parents=True)
     (run / "evaluation").mkdir()
     (run / "evaluation" / "report.json").write_text(json.dumps(_report(word)))
-    for name in ("loss.png", *EVALUATED):
+    for name in ("loss.png", *EVALUATED, *BOARD, *EDITS):
         _png(run / name)
+    (run / "board" / "board.json").write_text(json.dumps(_board(word)))
+    (run / "edits" / "edits.json").write_text(json.dumps(_edits(word)))
     return run
 
 
 PARTS = ["plan.json", "log.jsonl", "run.toml", "samples", "checkpoints", "evaluation", "loss.png", "evaluation/report.json"]
-PARTS += EVALUATED
-JSON_PARTS = ["plan.json", "log.jsonl", "run.toml", "evaluation/report.json"]
+PARTS += [*EVALUATED, "board", "board/board.json", "board/cell-0-1.png", "board/way-0.png"]
+PARTS += ["edits", "edits/edits.json", EDITS[1], EDITS[3]]
+JSON_PARTS = ["plan.json", "log.jsonl", "run.toml", "evaluation/report.json", "board/board.json", "edits/edits.json"]
 
 
 @pytest.fixture(scope="module")
@@ -207,7 +232,46 @@ def test_pictures_are_named_by_paths_from_the_folder_and_have_their_size_and_wor
         with Image.open(run / unquote(str(image["src"]))) as picture:
             assert picture.size == (int(str(image["width"])), int(str(image["height"])))
     assert images[0]["src"] == "samples/001200.png"
-    assert written.all("a", "href") == [f"samples/{step:06d}.png" for step in STEPS]
+    large = [name for name in written.all("a", "href") if not name.startswith("samples/")]
+    assert written.all("a", "href")[: len(STEPS)] == [f"samples/{step:06d}.png" for step in STEPS]
+    assert sorted(large) == sorted([*BOARD, *EDITS]) and set(large) < set(written.all("img", "src"))
+
+
+def test_a_board_is_a_row_for_each_prompt_and_a_column_for_each_guidance_scale(written: Seen, run: Path) -> None:
+    words = {attrs["src"]: attrs["alt"] for tag, attrs in written.elements if tag == "img"}
+    assert words["board/cell-1-0.png"] == "4 pictures of “word again”, guidance 1"
+    assert words["board/cell-0-1.png"] == "4 pictures of “word”, guidance 2"
+    assert "after step 1,200 with solver word, spacing word, 20 steps, seed 0." in written.text()
+    assert ["", "guidance 1", "guidance 2"] in written.rows
+    assert f"noisepath board {run}" in written.words["code"]
+    levels = [words for words in written.words["li"] if words.startswith("σ/α")]
+    assert levels == ["σ/α 80.0", "σ/α 1.33", "σ/α 0"] * 2
+    said = [words for words in written.words["small"] if words.startswith("log-SNR")]
+    assert said == [f"log-SNR −{2 * math.log(80):.1f}", f"log-SNR −{2 * math.log(0.8 / 0.6):.1f}", "log-SNR ∞"] * 2
+
+
+def test_a_board_of_a_model_that_is_not_asked_has_neither_rows_nor_scales(tmp_path: Path) -> None:
+    run = _make_run(tmp_path / "run")
+    told = {**_board(), "rows": [{"words": "", "asked": {}}], "guidance": [1.0], "seeds": 16}
+    (run / "board" / "board.json").write_text(json.dumps(told))
+    seen = _written(run)
+    assert "Different noise" in seen.words["h2"] and "guidance 1" not in seen.words["th"]
+    assert next(attrs["alt"] for tag, attrs in seen.elements if tag == "img" and "cell" in str(attrs["src"])) == "16 pictures"
+
+
+def test_edits_stand_before_and_after_the_newest_first(written: Seen) -> None:
+    shown = [name for name in written.all("a", "href") if name.startswith("edits/")]
+    assert shown == [EDITS[2], EDITS[3], EDITS[4], EDITS[0], EDITS[1]]
+    assert "classes word, strength 0.5" in written.words["small"]
+
+
+@pytest.mark.parametrize("outside", ["../secret", "/etc/passwd", "..", "a/b", 7, None, ["x"]])
+def test_no_path_is_taken_from_the_names_in_a_record(outside: object, tmp_path: Path) -> None:
+    for name in ("before", "after"):
+        _png(tmp_path / f"secret-{name}.png")
+    run = _make_run(tmp_path / "run")
+    (run / "edits" / "edits.json").write_text(json.dumps({"edits": [{"id": outside}, 7, None]}))
+    assert not [name for name in _written(run).all("img", "src") if "edits" in name or "secret" in name]
 
 
 def test_the_page_needs_nothing_from_elsewhere(written: Seen) -> None:
@@ -293,7 +357,7 @@ def test_a_picture_that_is_none_is_left_out(tmp_path: Path) -> None:
     (run / "evaluation" / "neighbours.png").unlink()
     (run / "evaluation" / "neighbours.png").mkdir()
     seen = _written(run)
-    assert seen.all("a", "href") == [f"samples/{step:06d}.png" for step in STEPS[2:]]
+    assert seen.all("a", "href")[:3] == [f"samples/{step:06d}.png" for step in STEPS[2:]]
     assert "Nearest training pictures" not in seen.words["h2"]
 
 
@@ -398,6 +462,13 @@ def test_a_picture_that_went_away_and_a_foreign_script_are_noticed(tmp_path: Pat
 
 TOUCHES = """
 addEventListener("load", () => {
+  document.querySelectorAll("a.enlarge")[1].click();
+  const dialog = document.querySelector("dialog"), key = new KeyboardEvent("keydown", { key: "ArrowRight" });
+  const large = [dialog.open, dialog.textContent];
+  dialog.dispatchEvent(key);
+  large.push(dialog.textContent, dialog.querySelector("img").getAttribute("src").split("/").pop());
+  dialog.click();
+  document.querySelector("h1").dataset.large = [...large, dialog.open].join(" | ");
   const slider = document.querySelector("#stage input"), chart = document.querySelector("svg");
   slider.value = 1;
   slider.dispatchEvent(new Event("input"));
@@ -426,6 +497,9 @@ def test_the_slider_turns_to_other_steps_and_the_chart_is_read_under_the_pointer
     assert str(image["src"]).endswith("samples/000150.png")
     chosen = [attrs["href"] for tag, attrs in seen.elements if tag == "a" and attrs.get("aria-current") == "true"]
     assert chosen == ["samples/000150.png"]
+    large = seen.all("h1", "data-large")[0].split(" | ")
+    told = ["4 pictures of “word”, guidance 2", "4 pictures of “word again”, guidance 1"]
+    assert large == ["true", *told, "cell-1-0.png", "false"]
     read = seen.words["h1"][0].split(" | ")
     assert [words.split(":")[0] for words in read] == ["Step 10", "Step 20", "Step 1,200", "Step 600"]
     first = figure(0.3 + 0.7 * math.exp(-10 / 120))

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from noisepath.asking.encoded import EncodedText
 from noisepath.asking.pictured import Pictured
-from noisepath.asking.tokens import Tokens
+from noisepath.asking.tokens import Tokens, texts_of
 from noisepath.errors import lookup, shown, unknown
 from noisepath.nn.parts import Part
 
@@ -44,8 +45,9 @@ class Classes:
     def _number(self, value: Any) -> int:
         if value is None:
             return len(self.names)
-        if isinstance(value, str) and value in self.names:
-            return self.names.index(value)
+        said = str(value) if isinstance(value, bool) else value  # as a data set's yes and no are named
+        if isinstance(said, str) and said in self.names:
+            return self.names.index(said)
         if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(self.names):
             return value
         raise unknown(f"{'class' if self.name == 'label' else self.name}", value, self.names)
@@ -106,29 +108,27 @@ class Text:
 
     def encode(self, said: Sequence[Any], *, cut: bool = False, strict: bool = True) -> Tensor:
         """Texts as int64 (B, length); see :meth:`~noisepath.asking.tokens.Tokens.encode`."""
-        for value in said:
-            if value is not None and not isinstance(value, str):
-                raise ValueError(f"{self.name} takes a text, but got {value!r}")
-            if strict and value is not None and not value.strip():
-                raise ValueError(f"an empty {self.name} asks for nothing: leave it out (None)")
-        return self.tokens.encode([value or "" for value in said], strict=strict, cut=cut)
+        return self.tokens.encode(texts_of(self.name, said, strict), strict=strict, cut=cut)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {"kind": "text", **asdict(self)}
 
 
-Entry = Classes | Number | Text | Pictured
+Entry = Classes | Number | Text | EncodedText | Pictured
+
+_KINDS: dict[str, type[Entry]] = {
+    "classes": Classes, "number": Number, "text": Text, "encoded": EncodedText, "pictured": Pictured,
+}  # fmt: skip
 
 
 def entry_from(values: Mapping[str, Any]) -> Entry:
     """The inverse of an entry's ``to_dict``, also after a round trip through JSON."""
     told = dict(values)
-    kinds = {"classes": Classes, "number": Number, "text": Text, "pictured": Pictured}
-    kind = lookup(kinds, told.pop("kind", ""), "kind of entry")
+    kind = lookup(_KINDS, told.pop("kind", ""), "kind of entry")
     if kind is Classes:
         return Classes(told["name"], tuple(told["names"]))
-    if kind is Number or kind is Pictured:
+    if kind in (Number, EncodedText, Pictured):
         return kind(**told)
     tokens = {**told.pop("tokens")}
     return Text(tokens=Tokens(tokens["kind"], tokens["length"], tuple(tokens["words"])), **told)

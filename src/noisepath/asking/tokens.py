@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -19,7 +19,7 @@ from noisepath.errors import lookup, shown, unknown
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["KINDS", "Tokens", "words_of"]
+__all__ = ["KINDS", "LONGEST", "Tokens", "texts_of", "too_long", "words_of"]
 
 KINDS = {"words": "words and punctuation, in small letters", "bytes": "the bytes of UTF-8"}
 MOST_WORDS = 8192
@@ -109,10 +109,25 @@ class Tokens:
             return numbers[: self.length]
         left = text.encode()[self.length :].decode(errors="replace") if self.kind == "bytes" else ""
         left = left or " ".join(words_of(text)[self.length :])
-        raise ValueError(
-            f"a prompt of {len(numbers)} {self.kind} is too long for this model, which reads {self.length}: it would not read "
-            f"{left[:60]!r}{' ...' if len(left) > 60 else ''} (shorten it, or let it be cut)"
-        )
+        raise too_long(len(numbers), self.kind, self.length, left)
+
+
+def texts_of(name: str, said: Sequence[Any], strict: bool) -> list[str]:
+    """What is said under a name as texts, where an empty one says nothing; ``strict``: only None may say nothing."""
+    for value in said:
+        if value is not None and not isinstance(value, str):
+            raise ValueError(f"{name} takes a text, but got {value!r}")
+        if strict and value is not None and not value.strip():
+            raise ValueError(f"an empty {name} asks for nothing: leave it out (None)")
+    return [value or "" for value in said]
+
+
+def too_long(count: int, kind: str, length: int, left: str) -> ValueError:
+    """The error of a prompt of ``count`` words, bytes or tokens where a model reads ``length``; ``left`` is not read."""
+    return ValueError(
+        f"a prompt of {count} {kind} is too long for this model, which reads {length}: it would not read "
+        f"{left[:60]!r}{' ...' if len(left) > 60 else ''} (shorten it, or let it be cut)"
+    )
 
 
 def _utf8(text: str) -> bytes:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from noisepath.asking.encoded import EncodedText
 from noisepath.asking.entries import Classes, Entry, Number, Text, entry_from
+from noisepath.asking.kept import Rows, kept
 from noisepath.asking.pictured import KINDS, Pictured
 from noisepath.asking.tokens import Tokens
 from noisepath.conditions import Condition
@@ -17,6 +21,7 @@ from noisepath.errors import shown, unknown
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from noisepath.asking.encoder import TextFeatures
     from noisepath.data import Data
     from noisepath.nn.parts import Part
 
@@ -47,6 +52,7 @@ class Vocabulary:
         width: int = 128,
         layers: int = 2,
         low_resolution: int | None = None,
+        encoder: TextFeatures | None = None,
     ) -> Vocabulary:
         """What pictures say of themselves: their class ("label"), caption ("text"), attributes by their names, and what is seen
         of them (:mod:`noisepath.asking.pictured`).
@@ -57,6 +63,7 @@ class Vocabulary:
             tokens, length: how captions are read (:meth:`noisepath.asking.tokens.Tokens.of`).
             width, layers: of the encoder that reads them.
             low_resolution: pixels of the longer side of the picture in low resolution; a quarter of the picture's if not given.
+            encoder: a frozen one that reads them in its place; of the above, only ``length`` is for it.
 
         ValueError for a name that the pictures say nothing of.
         """
@@ -69,8 +76,13 @@ class Vocabulary:
                 if not there and name in ("label", "text"):
                     raise ValueError(f"a model can't be told {name!r} of pictures without classes, captions and attributes")
                 raise unknown("condition", name, (*there, *KINDS))
+        if encoder is not None and "text" not in chosen:
+            why = "these pictures have none" if "text" not in there else "the conditions are without text"
+            raise ValueError(f"{encoder.name} is to read captions, but {why}")
 
-        def text(captions: Sequence[str]) -> Text:
+        def text(captions: Sequence[str]) -> Text | EncodedText:
+            if encoder is not None:
+                return EncodedText.of("text", captions, encoder, length)
             return Text("text", Tokens.of(captions, tokens, length), width, layers)
 
         return cls(
@@ -105,6 +117,20 @@ class Vocabulary:
         """The inverse of ``others``, and the class."""
         label = [Classes("label", tuple(class_names))] if class_names else []
         return cls([*label, *(entry_from(values) for values in others)])
+
+    @property
+    def encoded(self) -> list[EncodedText]:
+        """The texts that a frozen encoder reads."""
+        return [entry for entry in self.entries.values() if isinstance(entry, EncodedText)]
+
+    def reading_with(self, encoder: str | os.PathLike[str] | TextFeatures) -> Vocabulary:
+        """The same with its text encoder elsewhere: in this folder, or given.
+
+        ValueError where that is another encoder than the model was trained with, or where it was trained without one.
+        """
+        if not self.encoded:
+            raise ValueError("this model was trained without a frozen text encoder, so none can be named")
+        return Vocabulary(e.reading_with(encoder) if isinstance(e, EncodedText) else e for e in self.entries.values())
 
     def null(self, device: torch.device | str = "cpu") -> Condition | None:
         """The condition of one picture that says nothing; None where nothing can be said."""
@@ -145,6 +171,17 @@ class Vocabulary:
         written = [(name, e) for name, e in self.entries.items() if not isinstance(e, Pictured)]
         return {name: e.encode(_said(data, name), cut=True, strict=False) for name, e in written}
 
+    def rows(self, data: Data, folder: Path, told: Callable[[int], None] | None = None) -> dict[str, Rows]:
+        """The same to look pictures up in, by tensors of their numbers: what an encoder reads is kept in the folder, and
+        computed where it is not there yet (:func:`noisepath.asking.kept.kept`)."""
+        return {
+            name: kept(e, _said(data, name), folder, told)
+            if isinstance(e, EncodedText)
+            else e.encode(_said(data, name), cut=True, strict=False)
+            for name, e in self.entries.items()
+            if not isinstance(e, Pictured)
+        }
+
     def seen(self, x: Tensor, seed: int, step: int, samples: Sequence[int]) -> dict[str, Tensor]:
         """What is seen of pictures (B, C, H, W), by name: a function of them and (seed, step, sample)."""
         return {name: e.of(x, seed, step, samples) for name, e in self.entries.items() if isinstance(e, Pictured)}
@@ -155,6 +192,17 @@ class Vocabulary:
         if len(parts) < len(self.entries):
             parts |= self.seen(data.batch(numbers)[0], 0, 0, numbers)
         return Condition(parts).to(device) if parts else None
+
+    def said(self, data: Data, place: int) -> dict[str, Any]:
+        """What one picture of a data set says, by name, as it can be asked for; names of which it says nothing are left out."""
+        row: dict[str, Any] = {}
+        if "label" in self.entries and data.labels is not None:
+            row["label"] = data.class_names[int(data.labels[place])]
+        if "text" in self.entries and data.captions is not None:
+            row["text"] = data.captions[place] or None
+        told = data.attributes[place] if data.attributes else {}
+        row |= {name: told.get(name) for name in self.entries if name not in ("label", "text")}
+        return {name: value for name, value in row.items() if value is not None}
 
 
 def _finite(name: str, value: float) -> float:
@@ -190,7 +238,7 @@ def _pictured(name: str, shape: tuple[int, int, int], low: int | None) -> Pictur
     return Pictured(name, channels, *size)
 
 
-def _entry(data: Data, name: str, text: Callable[[Sequence[str]], Text]) -> Entry:
+def _entry(data: Data, name: str, text: Callable[[Sequence[str]], Text | EncodedText]) -> Entry:
     """What kind of thing is said under this name."""
     if name == "label":
         return Classes(name, tuple(data.class_names))

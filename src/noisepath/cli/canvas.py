@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-__all__ = ["Canvas", "padded", "read_canvas", "seen", "to_model", "to_pixels", "write_canvas"]
+__all__ = ["Canvas", "padded", "read_canvas", "seen", "shown", "to_model", "to_pixels", "write_canvas"]
 
 # Tags of a TIFF that say something of the picture; its others say how the file is laid out.
 _OF_THE_PICTURE = (0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298)
@@ -120,6 +120,17 @@ def to_pixels(made: Tensor, size: tuple[int, int]) -> NDArray[np.uint8]:
     values = ((made.detach().float().cpu().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 0).numpy()
     brought: NDArray[Any] = np.array(fit(_image(values), Form(*size, grey=values.shape[2] == 1, resize="stretch")))
     return brought[..., None] if brought.ndim == 2 else brought
+
+
+def shown(canvas: Canvas, cell: tuple[int, int]) -> Tensor:
+    """(3, h, w): the picture in a cell of a page, as large as fits, around its middle."""
+    height, width = canvas.size
+    scale = min(cell[0] / height, cell[1] / width)
+    size = min(cell[0], max(1, round(scale * height))), min(cell[1], max(1, round(scale * width)))
+    page = torch.full((3, *cell), 235 / 127.5 - 1)
+    top, left = (cell[0] - size[0]) // 2, (cell[1] - size[1]) // 2
+    page[:, top : top + size[0], left : left + size[1]] = to_model(seen(canvas), (3, *size))
+    return page
 
 
 def write_canvas(canvas: Canvas, path: Path, about: Mapping[str, object]) -> None:

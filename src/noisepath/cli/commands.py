@@ -9,10 +9,11 @@ import torch
 
 import noisepath
 from noisepath import plots
-from noisepath.cli import compare, data, demo, edit, evaluate, guidance, solvers, train, tune
+from noisepath.cli import board, compare, data, demo, edit, evaluate, guidance, solvers, train, tune
 from noisepath.cli.guided import guided, how_guided
 from noisepath.cli.labels import prompted
 from noisepath.cli.options import (
+    Board,
     Command,
     Compare,
     Data,
@@ -58,6 +59,8 @@ def run(command: Command) -> None:
             compare.run(command, _device(command.device))
         case Guidance():
             guidance.run(command, _device(command.device))
+        case Board():
+            board.run(command, _device(command.device))
         case Schedule():
             _schedule(command)
         case Solvers():
@@ -90,7 +93,7 @@ def _sample(command: Sample) -> None:
     check_folder(command.out)
     precision = lookup(PRECISIONS, command.precision, "precision")
     device = _device(command.device)
-    denoiser = load(command.run, device)
+    denoiser = load(command.run, device, encoder=command.encoder)
     assert isinstance(denoiser.network, torch.nn.Module)
     denoiser.network.to(precision)
     condition, told = prompted(denoiser, command.prompt, command.say, command.classes, command.n, command.cut)

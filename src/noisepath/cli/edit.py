@@ -17,9 +17,10 @@ import torch
 
 import noisepath
 from noisepath import plots
-from noisepath.cli.canvas import Canvas, padded, read_canvas, seen, to_model, to_pixels, write_canvas
+from noisepath.cli.canvas import Canvas, padded, read_canvas, seen, shown, to_model, to_pixels, write_canvas
 from noisepath.cli.labels import asked_for
 from noisepath.cli.options import Edit
+from noisepath.cli.recorded import record
 from noisepath.editing import image_to_image, inpaint, interpolate, invert
 from noisepath.errors import lookup
 from noisepath.files import check_folder
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from noisepath.conditions import Condition
     from noisepath.denoiser import Denoise, Denoiser
 
-__all__ = ["level_of", "run"]
+__all__ = ["Work", "level_of", "run"]
 
 STRENGTH = 0.6
 JUMPS = 4
@@ -47,7 +48,7 @@ _APART = 1 << 16  # numbers of one picture's variations, as editing.variations h
 
 
 @dataclass(frozen=True, eq=False)
-class _Work:
+class Work:
     """What is to be done, read and checked."""
 
     command: Edit
@@ -85,15 +86,17 @@ def run(command: Edit, device: str) -> None:
     masks = _masks(command, canvases)
     other = None if command.between is None else read_canvas(command.between)
     names = _names(command)
-    denoiser = load(command.run, device)
+    denoiser = load(command.run, device, encoder=command.encoder)
     if len(denoiser.info["shape"]) != 3 or denoiser.info["shape"][0] not in (1, 3):
         raise ValueError(f"pictures are edited by a model of pictures, but this one's data are {denoiser.info['shape']}")
     conditions = asked_for(denoiser, command.classes, command.guidance, len(canvases), command.prompt)
     guided = classifier_free(denoiser, command.guidance)
-    work = _Work(command, mode, canvases, masks, other, denoiser, guided, conditions, device)
+    work = Work(command, mode, canvases, masks, other, denoiser, guided, conditions, device)
     made = _MODES[mode](work)
     finished = [[_finished(work, i, one) for one in results] for i, results in enumerate(made)]
     _write(work, names, finished)
+    if command.record:
+        record(work, finished, _about(work))
 
 
 # What is asked for -----------------------------------------------------------------------------------------------------------
@@ -227,13 +230,13 @@ def level_of(denoiser: Denoiser, strength: float) -> float | Level:
     return Level(1.0 - share, share)
 
 
-def _changed(work: _Work) -> list[list[Tensor]]:
+def _changed(work: Work) -> list[list[Tensor]]:
     """Image to image, several of each picture."""
     strength = level_of(work.denoiser, STRENGTH if work.command.strength is None else work.command.strength)
     return _drawn(work, lambda x, which, told: image_to_image(work.guided, x, strength, **told))
 
 
-def _held(work: _Work) -> list[list[Tensor]]:
+def _held(work: Work) -> list[list[Tensor]]:
     """A part made anew."""
     assert work.masks is not None
     masks = [_small(mask, work.shape, canvas) for mask, canvas in zip(work.masks, work.canvases, strict=True)]
@@ -257,7 +260,7 @@ def _small(mask: NDArray[np.float32], shape: tuple[int, int, int], canvas: Canva
     return small
 
 
-def _drawn(work: _Work, make: Callable[[Tensor, Tensor, dict[str, Any]], Tensor]) -> list[list[Tensor]]:
+def _drawn(work: Work, make: Callable[[Tensor, Tensor, dict[str, Any]], Tensor]) -> list[list[Tensor]]:
     """Several results of each picture; variation k of picture i is a function of (seed, i, k)."""
     pictures, each = work.pictures, work.command.variations or 1
     which = torch.arange(len(pictures)).repeat_interleave(each)
@@ -271,11 +274,11 @@ def _drawn(work: _Work, make: Callable[[Tensor, Tensor, dict[str, Any]], Tensor]
     return [list(part) for part in torch.split(made, each)]
 
 
-def _led_out(work: _Work, pictures: Tensor) -> Tensor:
+def _led_out(work: Work, pictures: Tensor) -> Tensor:
     return invert(work.guided, pictures, condition=work.conditions, **work.options("ddim"))
 
 
-def _led_back(work: _Work, noise: Tensor, condition: Condition | None) -> Tensor:
+def _led_back(work: Work, noise: Tensor, condition: Condition | None) -> Tensor:
     def made(rows: slice) -> Tensor:
         part = noise[rows]
         told = None if condition is None else condition.rows(rows)
@@ -286,7 +289,7 @@ def _led_back(work: _Work, noise: Tensor, condition: Condition | None) -> Tensor
     return torch.cat([made(slice(first, first + size)) for first in range(0, len(noise), size)])
 
 
-def _inverted(work: _Work) -> list[list[Tensor]]:
+def _inverted(work: Work) -> list[list[Tensor]]:
     """To the noise and back, with what is lost on the way."""
     pictures = work.pictures
     back = _led_back(work, _led_out(work, pictures), work.conditions)
@@ -296,7 +299,7 @@ def _inverted(work: _Work) -> list[list[Tensor]]:
     return [[one] for one in back]
 
 
-def _between(work: _Work) -> list[list[Tensor]]:
+def _between(work: Work) -> list[list[Tensor]]:
     """Each picture's way to the other one, over the noise of both."""
     assert work.other is not None
     pictures, frames = work.pictures, work.command.frames or FRAMES
@@ -309,7 +312,7 @@ def _between(work: _Work) -> list[list[Tensor]]:
     return [list(made[i :: len(pictures)]) for i in range(len(pictures))]
 
 
-_MODES: dict[str, Callable[[_Work], list[list[Tensor]]]] = {
+_MODES: dict[str, Callable[[Work], list[list[Tensor]]]] = {
     "change": _changed, "mask": _held, "box": _held, "outpaint": _held, "invert": _inverted, "between": _between,
 }  # fmt: skip
 
@@ -317,7 +320,7 @@ _MODES: dict[str, Callable[[_Work], list[list[Tensor]]]] = {
 # What is written -------------------------------------------------------------------------------------------------------------
 
 
-def _finished(work: _Work, i: int, made: Tensor) -> Canvas:
+def _finished(work: Work, i: int, made: Tensor) -> Canvas:
     """A result at the picture's own size, with its own pixels where they are held."""
     canvas = work.canvases[i]
     pixels = to_pixels(made, canvas.size)
@@ -328,7 +331,7 @@ def _finished(work: _Work, i: int, made: Tensor) -> Canvas:
     return replace(canvas, colours=np.where((work.masks[i] == 0.0)[..., None], own, new))
 
 
-def _write(work: _Work, names: Sequence[str], finished: Sequence[Sequence[Canvas]]) -> None:
+def _write(work: Work, names: Sequence[str], finished: Sequence[Sequence[Canvas]]) -> None:
     command = work.command
     several = len(finished[0]) > 1
     digits = len(str(len(finished[0]) - 1))
@@ -342,7 +345,7 @@ def _write(work: _Work, names: Sequence[str], finished: Sequence[Sequence[Canvas
     print(f"{count} picture{'s' * (count != 1)} in {command.out}, before and after on one page in {grid}")
 
 
-def _about(work: _Work) -> dict[str, object]:
+def _about(work: Work) -> dict[str, object]:
     """How to make it again."""
     told = (
         "run", "mask", "box", "outpaint", "between", "invert", "strength", "variations", "frames", "jumps", "classes",
@@ -356,22 +359,11 @@ def _about(work: _Work) -> dict[str, object]:
     return {"software": f"noisepath {noisepath.__version__}", **said}
 
 
-def _rows(work: _Work, finished: Sequence[Sequence[Canvas]]) -> Iterator[Tensor]:
+def _rows(work: Work, finished: Sequence[Sequence[Canvas]]) -> Iterator[Tensor]:
     """Each picture before, its results, and the one that it goes to: (N, 3, H, W), all of one size."""
     height, width = (max(canvas.size[i] for canvas in work.canvases) for i in (0, 1))
     scale = min(1.0, _GRID / max(height, width))
     cell = max(1, round(scale * height)), max(1, round(scale * width))
     for before, results in zip(work.canvases, finished, strict=True):
         row = [before, *results, *([] if work.other is None else [work.other])]
-        yield torch.stack([_shown(canvas, cell) for canvas in row])
-
-
-def _shown(canvas: Canvas, cell: tuple[int, int]) -> Tensor:
-    """(3, h, w): the picture in a cell of the page, as large as fits, around its middle."""
-    height, width = canvas.size
-    scale = min(cell[0] / height, cell[1] / width)
-    size = min(cell[0], max(1, round(scale * height))), min(cell[1], max(1, round(scale * width)))
-    page = torch.full((3, *cell), 235 / 127.5 - 1)
-    top, left = (cell[0] - size[0]) // 2, (cell[1] - size[1]) // 2
-    page[:, top : top + size[0], left : left + size[1]] = to_model(seen(canvas), (3, *size))
-    return page
+        yield torch.stack([shown(canvas, cell) for canvas in row])

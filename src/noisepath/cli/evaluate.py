@@ -29,6 +29,7 @@ def run(command: Evaluate, device: str) -> None:
         batch_size=command.batch_size,
         progress=command.progress,
         out=command.out,
+        encoder=command.encoder,
     )
     print(summary(made))
     if made.folder.resolve().parent == Path(command.run).resolve():

@@ -17,7 +17,7 @@ from noisepath.sampling import DEFAULTS
 from noisepath.training.config import TrainConfig
 
 __all__ = [
-    "COMMANDS", "Command", "Compare", "Data", "Demo", "Doctor", "Edit", "Evaluate", "Guidance", "Sample", "Schedule",
+    "COMMANDS", "Board", "Command", "Compare", "Data", "Demo", "Doctor", "Edit", "Evaluate", "Guidance", "Sample", "Schedule",
     "SaidOfData", "SaidOfTraining", "Solvers", "Train", "Tune",
 ]  # fmt: skip
 
@@ -107,6 +107,8 @@ class Sample:
     known a picture file, transparent where nothing is known."""
     cut: bool = False
     """Cut a prompt that is longer than the model reads, in place of an error."""
+    encoder: Path | None = None
+    """Where the frozen text encoder is that the model was trained with, if not where it was."""
     guidance: float = 1.0
     """Guidance scale: 1 is none, more keeps closer to the class (of cfg_plus_plus 0 to 1, which is not none)."""
     method: str = "classifier_free"
@@ -176,6 +178,8 @@ class Edit:
     """Names of the classes that the pictures are to be of, in turn; no class in particular if not given."""
     prompt: tuple[str, ...] = ()
     """What they are to show, in words, in turn, for a model that was trained on captions."""
+    encoder: Path | None = None
+    """Where the frozen text encoder is that the model was trained with, if not where it was."""
     guidance: float = 1.0
     """Classifier-free guidance scale: 1 is none, more keeps closer to the class."""
     solver: str | None = None
@@ -191,6 +195,8 @@ class Edit:
     """Pictures made at once; changes nothing but memory and speed."""
     out: Path = Path("edited")
     """Folder for the results."""
+    record: bool = True
+    """Keep small pictures of before and after in RUN/edits, for the run's page, which shows the last 12."""
     device: str | None = None
     """cpu, cuda, mps ...; the fastest there is if not given."""
     progress: bool = True
@@ -275,6 +281,46 @@ class Guidance:
 
 
 @dataclass(frozen=True)
+class Board:
+    """Make the board on a run's page: what the model draws when asked, a row for each prompt or class and a column for each
+    guidance scale, all from the same noise; and how some of the pictures come about.
+
+    Training leaves one at its end; this makes it anew, of your own prompts.
+    """
+
+    run: Annotated[Positional[Path], arg(metavar="RUN")]
+    """The run's folder, as train made it."""
+    prompts: tuple[str, ...] = ()
+    """What to ask for in words, a row for each, of a model that was trained on captions; if nothing is asked for, some captions
+    of pictures that were held out of the training (where none were, of those that were not)."""
+    classes: tuple[str, ...] = ()
+    """Names of classes to ask for, a row for each; if nothing is asked for, some of the model's."""
+    guidance: tuple[float, ...] = ()
+    """Classifier-free guidance scales, a column for each: 1 is none; 1, 2 and 4 if not given (1 where the model can't be
+    guided)."""
+    seeds: int | None = None
+    """How many pictures in each cell; 4 if not given, and 16 of a model that can't be asked for anything."""
+    steps: int = DEFAULTS.steps
+    """How many steps the solver makes."""
+    solver: str = DEFAULTS.solver
+    """Solver by name (noisepath solvers lists them)."""
+    spacing: str = DEFAULTS.spacing
+    """Which noise levels the runs visit, by name (noisepath.SPACINGS)."""
+    seed: int = 0
+    """Picture k of a cell is a function of (seed, k): sample makes the same one."""
+    data: str | None = None
+    """Where the run's pictures are now, if captions of theirs are needed and they are not where they were."""
+    encoder: Path | None = None
+    """Where the frozen text encoder is that the model was trained with, if not where it was."""
+    batch_size: int | None = None
+    """Pictures made at once; changes nothing but memory and speed."""
+    device: str | None = None
+    """cpu, cuda, mps ...; the fastest there is if not given."""
+    progress: bool = True
+    """Show live bars."""
+
+
+@dataclass(frozen=True)
 class Evaluate:
     """Judge a run's model by pictures that were held out of its training: figures with intervals, and pictures."""
 
@@ -297,6 +343,8 @@ class Evaluate:
     """Of the samples, and of all else that is random here."""
     data: str | None = None
     """Where the run's pictures are now, if not where they were."""
+    encoder: Path | None = None
+    """Where the frozen text encoder is that the model was trained with, if not where it was."""
     compare: Annotated[Path | None, arg(metavar="RUN-OR-REPORT")] = None
     """Another run that was evaluated, or its report.json: what the figures differ by."""
     out: Path | None = None
@@ -385,7 +433,7 @@ class Data:
     """Show a live bar."""
 
 
-Command = Demo | Train | Sample | Edit | Compare | Guidance | Evaluate | Tune | Schedule | Solvers | Data | Doctor
+Command = Demo | Train | Sample | Edit | Compare | Guidance | Board | Evaluate | Tune | Schedule | Solvers | Data | Doctor
 COMMANDS: dict[str, type[Command]] = {
     "demo": Demo,
     "train": Train,
@@ -393,6 +441,7 @@ COMMANDS: dict[str, type[Command]] = {
     "edit": Edit,
     "compare": Compare,
     "guidance": Guidance,
+    "board": Board,
     "evaluate": Evaluate,
     "tune": Tune,
     "schedule": Schedule,

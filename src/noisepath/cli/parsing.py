@@ -18,6 +18,7 @@ from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, subcommand
 from noisepath import __version__
 from noisepath.cli.options import (
     COMMANDS,
+    Board,
     Command,
     Compare,
     Data,
@@ -48,6 +49,7 @@ _Parsed = (
     | Annotated[Edit, subcommand("edit")]
     | Annotated[Compare, subcommand("compare")]
     | Annotated[Guidance, subcommand("guidance")]
+    | Annotated[Board, subcommand("board")]
     | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[Tune, subcommand("tune")]
     | Annotated[Schedule, subcommand("schedule")]
@@ -172,7 +174,7 @@ def _checked(command: Train, default: Train) -> Train:
         pairs = ((command.pictures, default.pictures), (command.recipe, default.recipe))
         said = [f.name for mine, its in pairs for f in fields(mine) if getattr(mine, f.name) != getattr(its, f.name)]
         said += [name for name in ("out", "config", "overwrite") if getattr(command, name) != getattr(Train(), name)]
-        if other := [name for name in said if name != "data"]:
+        if other := [name for name in said if name not in ("data", "text_encoder")]:
             raise ValueError(f"--resume goes on with the run's own settings, so {', '.join(other)} can't be said beside it")
     elif not command.pictures.data:
         raise ValueError("train needs pictures: --data FOLDER, PICTURES.zip, digits or shapes (or a run to --resume)")

@@ -30,6 +30,7 @@ def run(command: Train, device: str) -> None:
             progress=command.progress,
             allow_data_change=command.allow_data_change,
             say=say,
+            encoder=command.recipe.text_encoder,
         )
     else:
         source = replace(command.pictures, data=_absolute(command.pictures.data))
@@ -37,17 +38,17 @@ def run(command: Train, device: str) -> None:
     if not _is_main():
         return
     if command.evaluate:
-        _judge(folder, device, command.progress)
+        _judge(folder, device, command.progress, command.recipe.text_encoder)
     page.write(folder)
     print(f"the model is in {folder}; new pictures: noisepath sample {folder}")
     print(f"samplers of few steps, fitted to it: noisepath tune {folder}")
     print(f"all about it: {folder / 'index.html'}")
 
 
-def _judge(folder: Path, device: str, progress: bool) -> None:
+def _judge(folder: Path, device: str, progress: bool, encoder: str | None) -> None:
     from noisepath.evaluation import evaluate, summary
 
-    print(summary(evaluate(folder, device=device, progress=progress)))
+    print(summary(evaluate(folder, device=device, progress=progress, encoder=encoder)))
 
 
 def _folder_for(data: str) -> Path:

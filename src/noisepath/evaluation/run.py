@@ -29,6 +29,7 @@ from noisepath.evaluation.standards import Real, gather
 from noisepath.sampling import DEFAULTS
 
 if TYPE_CHECKING:
+    from noisepath.asking import TextFeatures
     from noisepath.data.dataset import Data
     from noisepath.denoiser import Denoiser
     from noisepath.training.record import RunConfig
@@ -62,6 +63,7 @@ def evaluate(
     batch_size: int = 256,
     progress: bool = True,
     out: str | os.PathLike[str] | None = None,
+    encoder: str | os.PathLike[str] | TextFeatures | None = None,
 ) -> Evaluation:
     """Judge a run's newest model by the pictures that were held out of its training, and write down what was found.
 
@@ -79,6 +81,7 @@ def evaluate(
         batch_size: pictures at once; changes nothing but memory and speed.
         progress: show live bars.
         out: where to write; RUN/evaluation if not given.
+        encoder: where the run's frozen text encoder is, if not where it was; or the encoder itself.
 
     Raises:
         FileNotFoundError: no such run, data or features.
@@ -86,7 +89,7 @@ def evaluate(
     """
     from noisepath.training import load, read_run
 
-    config, denoiser = read_run(run), load(run, device)
+    config, denoiser = read_run(run), load(run, device, encoder=encoder)
     pictures = _pictures(config, data)
     notes = _check_data(Path(run), denoiser, pictures)
     conditional = denoiser.null is not None and (told_more(denoiser) or pictures.labels is not None)

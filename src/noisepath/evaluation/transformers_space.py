@@ -7,7 +7,6 @@ preprocessor_config.json with the mean and spread of its pictures.  The features
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from noisepath.evaluation.space import Space, hash_of
+from noisepath.model_folders import read_json, refuse_code
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,9 +26,9 @@ _HALF = (0.5, 0.5, 0.5)
 
 def transformers_space(folder: Path, device: str = "cpu") -> Space:
     """The space of a model folder, named after it; ValueError where it can't be used, or transformers is missing."""
-    config = _json(folder / "config.json")
-    _refuse_code(folder, config)
-    prepared = _json(folder / "preprocessor_config.json") if (folder / "preprocessor_config.json").is_file() else {}
+    config = read_json(folder / "config.json")
+    refuse_code(folder / "config.json", config)
+    prepared = read_json(folder / "preprocessor_config.json") if (folder / "preprocessor_config.json").is_file() else {}
     mean, spread = _three(prepared, "image_mean"), _three(prepared, "image_std")
     side = _side(folder, config, prepared)
     model, weights = _loaded(folder)
@@ -72,15 +72,6 @@ def _loaded(folder: Path) -> tuple[torch.nn.Module, dict[str, Tensor]]:
     return model, {name: value for name, value in model.state_dict().items() if name not in told["missing_keys"]}
 
 
-def _refuse_code(folder: Path, config: dict[str, Any]) -> None:
-    """A configuration may say what a model is, never which code to run."""
-    for name, value in config.items():
-        if name == "auto_map" or name.startswith("_attn_implementation"):
-            raise ValueError(f"the config.json in {str(folder)!r} names code to run ({name} = {value!r}), which is refused")
-        if isinstance(value, dict):
-            _refuse_code(folder, value)
-
-
 def _side(folder: Path, config: dict[str, Any], prepared: dict[str, Any]) -> int:
     """Height and width that the model was made for."""
     told = [prepared.get("crop_size"), prepared.get("size"), config.get("image_size")]
@@ -104,13 +95,3 @@ def _three(prepared: dict[str, Any], name: str) -> tuple[float, float, float]:
 
 def _number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{str(path)!r} is not JSON: {error}") from error
-    if not isinstance(told, dict):
-        raise ValueError(f"{str(path)!r} is not a JSON object")
-    return told

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import re
-import struct
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
+from noisepath.page.board import Board, read_board
+from noisepath.page.edits import Edit, read_edits
 from noisepath.page.evaluation import grids
+from noisepath.page.reading import Picture, json_of, parsed, picture_of, text_of
 from noisepath.page.words import number
 
 __all__ = ["Line", "Picture", "Run", "read"]
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture of the run; ``url`` is relative to the run folder."""
-
-    url: str
-    width: int
-    height: int
-    step: int = 0
 
 
 @dataclass(frozen=True)
@@ -56,6 +46,9 @@ class Run:
     neighbours: Picture | None
     judged: tuple[tuple[Picture, str], ...]
     """Grids of the samples that were judged, and which samples they are."""
+    board: Board | None
+    edits: tuple[Edit, ...]
+    """The newest first."""
 
     @property
     def name(self) -> str:
@@ -77,53 +70,35 @@ class Run:
 def read(path: Path) -> Run:
     """Read the run in a folder."""
     log, damaged = _log(path / "log.jsonl")
-    settings = _text(path / "run.toml")
-    report = _json(path / "evaluation" / "report.json")
+    settings = text_of(path / "run.toml")
+    report = json_of(path / "evaluation" / "report.json")
     return Run(
         path=path,
-        plan=_json(path / "plan.json"),
+        plan=json_of(path / "plan.json"),
         log=log,
         damaged=damaged,
         settings=settings,
         data=_data(settings),
         checkpoints=tuple(sorted(_numbered(path / "checkpoints", r"step-([0-9]+)"))),
         samples=_samples(path),
-        loss=_picture(path, "loss.png"),
+        loss=picture_of(path, "loss.png"),
         report=report,
-        by_level=_picture(path, "evaluation/loss_by_level.png"),
-        neighbours=_picture(path, "evaluation/neighbours.png"),
+        by_level=picture_of(path, "evaluation/loss_by_level.png"),
+        neighbours=picture_of(path, "evaluation/neighbours.png"),
         judged=_judged(path, report),
+        board=read_board(path),
+        edits=read_edits(path),
     )
-
-
-def _text(path: Path) -> str | None:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-
-
-def _json(path: Path) -> dict[str, Any]:
-    """The object in a file; empty if there is none, or it can't be read."""
-    value = _parsed(_text(path) or "")
-    return value if isinstance(value, dict) else {}
-
-
-def _parsed(text: str) -> object:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
 
 
 def _log(path: Path) -> tuple[tuple[Line, ...], int]:
     """The readable lines in order of their steps (of two for one step the later), and how many are not readable."""
     lines: dict[int, Line] = {}
     damaged = 0
-    for text in (_text(path) or "").splitlines():
+    for text in (text_of(path) or "").splitlines():
         if not text.strip():
             continue
-        value = _parsed(text)
+        value = parsed(text)
         step = number(value.get("step")) if isinstance(value, dict) else None
         if step is None or not isinstance(value, dict):
             damaged += 1
@@ -156,7 +131,7 @@ def _numbered(folder: Path, pattern: str) -> Iterator[int]:
 def _samples(run: Path) -> tuple[Picture, ...]:
     found = []
     for step in sorted(set(_numbered(run / "samples", r"([0-9]{6,})\.png"))):
-        if picture := _picture(run, f"samples/{step:06d}.png", step):
+        if picture := picture_of(run, f"samples/{step:06d}.png", step):
             found.append(picture)
     return tuple(found)
 
@@ -164,18 +139,5 @@ def _samples(run: Path) -> tuple[Picture, ...]:
 def _judged(run: Path, report: dict[str, Any]) -> tuple[tuple[Picture, str], ...]:
     """The grids that a report names, or the one of the usual name."""
     named = dict(grids(report)) or {"grid.png": "in their classes"}
-    found = [(_picture(run, f"evaluation/{name}"), words) for name, words in named.items()]
+    found = [(picture_of(run, f"evaluation/{name}"), words) for name, words in named.items()]
     return tuple((picture, words) for picture, words in found if picture is not None)
-
-
-def _picture(run: Path, name: str, step: int = 0) -> Picture | None:
-    """A PNG file of the run with the size that its header says; None where there is none."""
-    try:
-        with (run / name).open("rb") as file:
-            head = file.read(24)
-    except OSError:
-        return None
-    if len(head) < 24 or head[:8] != b"\x89PNG\r\n\x1a\n" or head[12:16] != b"IHDR":
-        return None
-    width, height = struct.unpack(">II", head[16:])
-    return Picture(quote(name), width, height, step) if width and height else None

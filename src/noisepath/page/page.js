@@ -1,4 +1,4 @@
-// Counts what went wrong on this page, shows the samples one at a time, and reads the charts under the pointer.
+// Counts what went wrong on this page, shows the samples one at a time and pictures large, and reads the charts under the pointer.
 (() => {
   "use strict";
   const told = document.documentElement.dataset;
@@ -11,6 +11,7 @@
   addEventListener("DOMContentLoaded", () => {
     samples();
     document.querySelectorAll("svg[data-points]").forEach(read);
+    enlarge([...document.querySelectorAll("a.enlarge")]);
   });
   addEventListener("load", () => {
     const broken = [...document.images].filter((image) => !image.complete || image.naturalWidth === 0);
@@ -46,6 +47,37 @@
     }));
     stage.append(slider);
     show(items.length - 1);
+  }
+
+  // A picture of a board is shown as large as the window when it is chosen; the arrow keys go to those beside it.
+  function enlarge(links) {
+    let dialog = null, place = 0;
+    const show = (chosen) => {
+      place = (chosen + links.length) % links.length;
+      const small = links[place].querySelector("img"), [image, words] = dialog.children;
+      image.src = small.src;
+      image.alt = words.textContent = small.alt;
+    };
+    const begin = () => {
+      dialog = document.createElement("dialog");
+      dialog.append(document.createElement("img"), document.createElement("p"));
+      dialog.addEventListener("click", () => dialog.close());
+      dialog.addEventListener("close", () => links[place].focus());
+      dialog.addEventListener("keydown", (event) => {
+        const move = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+        if (move === undefined) return;
+        event.preventDefault();
+        show(place + move);
+      });
+      document.body.append(dialog);
+    };
+    links.forEach((link, i) => link.addEventListener("click", (event) => {
+      if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+      event.preventDefault();
+      if (!dialog) begin();
+      show(i);
+      dialog.showModal();
+    }));
   }
 
   // The point nearest to the pointer, or chosen by the arrow keys, is said below the chart.

@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 from pathlib import PurePath
 
 from noisepath import __version__
+from noisepath.page.board import board_grid, board_ways
 from noisepath.page.chart import Point, chart
+from noisepath.page.edits import edit_pairs
 from noisepath.page.elements import EMPTY, Html, element, join
 from noisepath.page.evaluation import details, table
 from noisepath.page.folder import Picture, Run
@@ -23,7 +25,10 @@ SHOWN = 60
 def sections(run: Run) -> Iterator[Html]:
     """The body of the page."""
     yield _top(run)
-    parts = [_samples(run), _losses(run), _by_level(run), _evaluation(run), _neighbours(run), _plan(run), _commands(run)]
+    parts = [
+        _samples(run), _board(run), _ways(run), _losses(run), _by_level(run), _evaluation(run), _neighbours(run), _edits(run),
+        _plan(run), _commands(run),
+    ]  # fmt: skip
     yield element("main", join([part for part in parts if part], "\n"), _settings(run))
     told = f"Written by noisepath {__version__}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC. Load the page again to see news."
     yield element("footer", element("p", told))
@@ -137,6 +142,23 @@ def _spread(pictures: tuple[Picture, ...], most: int) -> list[Picture]:
     return [pictures[round(i * (len(pictures) - 1) / (most - 1))] for i in range(most)]
 
 
+def _board(run: Run) -> Html:
+    if run.board is None:
+        return EMPTY
+    title = "What it draws when asked" if any(run.board.rows) else "Different noise"
+    return _section(title, *board_grid(run.board, _command(run, "board")), anchor="board")
+
+
+def _ways(run: Run) -> Html:
+    ways = [] if run.board is None else board_ways(run.board)
+    return _section("From noise to picture", *ways, anchor="ways") if ways else EMPTY
+
+
+def _edits(run: Run) -> Html:
+    pairs = edit_pairs(run.edits)
+    return _section("Edits, before and after", *pairs, anchor="edits") if pairs else EMPTY
+
+
 def _by_level(run: Run) -> Html:
     if run.by_level is None:
         return EMPTY
@@ -235,6 +257,7 @@ def _row(name: str, *cells: str) -> Html:
 
 COMMANDS = {
     "sample": ("Make new pictures", "noisepath sample {run} --n 64 --out samples"),
+    "board": ("See what it draws when asked", "noisepath board {run}"),
     "evaluate": ("Judge the model", "noisepath evaluate {run}"),
     "resume": ("Go on with a run that was stopped", "noisepath train --resume {run}"),
 }
@@ -246,7 +269,8 @@ def _command(run: Run, name: str) -> str:
 
 def _commands(run: Run) -> Html:
     unfinished = run.steps is None or run.done < run.steps
-    names = [name for name in COMMANDS if name != "resume" or unfinished]
+    done = {"resume": not unfinished, "board": run.board is not None}  # whose section says the command itself
+    names = [name for name in COMMANDS if not done.get(name)]
     lines = [element("li", COMMANDS[name][0], element("pre", _code(_command(run, name)))) for name in names]
     return _section("How to go on", element("ul", *lines, class_="commands"), anchor="commands")
 

@@ -31,9 +31,13 @@ from noisepath.files import MANIFEST, remove_folder, verify, write_folder
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from noisepath.asking import TextFeatures, Vocabulary
     from noisepath.denoiser import Denoiser
 
-__all__ = ["Found", "ModelInfo", "State", "load", "newest", "read_state", "save_checkpoint", "save_snapshot", "steps_of"]
+__all__ = [
+    "Found", "ModelInfo", "State", "load", "newest", "read_state", "save_checkpoint", "save_snapshot", "steps_of",
+    "vocabulary_of",
+]  # fmt: skip
 
 CHECKPOINTS, SNAPSHOTS = "checkpoints", "snapshots"
 AVERAGES = ("model", "model-long")
@@ -159,20 +163,25 @@ def steps_of(root: Path) -> list[int]:
     )
 
 
-def load(run: str | os.PathLike[str], device: str = "cpu", average: str = "model") -> Denoiser:
+def load(
+    run: str | os.PathLike[str],
+    device: str = "cpu",
+    average: str = "model",
+    encoder: str | os.PathLike[str] | TextFeatures | None = None,
+) -> Denoiser:
     """The model of a run folder (its newest whole checkpoint), or of one checkpoint or snapshot, as a denoiser on ``device``.
 
-    ``average`` is "model", or "model-long" for the longer moving average.  ``denoiser.info`` holds shape, class_names,
+    ``average`` is "model", or "model-long" for the longer moving average; ``encoder`` says where the model's frozen text
+    encoder is, if not where it was: a folder, or the encoder.  ``denoiser.info`` holds shape, class_names,
     classes, data_range, steps.  ``denoiser.vocabulary`` is what the model can be asked for: ``vocabulary.condition(4,
     text="a red circle")``; ``denoiser.null`` is the condition that says nothing.
 
     Raises:
         FileNotFoundError: no such folder, or no model in it.
         ValueError: a folder or file that is not a noisepath model, a damaged one, or weights that don't fit their
-            configuration.
+            configuration; another encoder.
     """
     from noisepath import schedules
-    from noisepath.asking import Vocabulary
     from noisepath.denoiser import Denoiser, device_named
     from noisepath.errors import unknown
     from noisepath.nn.kinds import network_from_dict
@@ -184,7 +193,7 @@ def load(run: str | os.PathLike[str], device: str = "cpu", average: str = "model
     info = _read_info(folder)
     network = network_from_dict(info.network)
     _fill(network, _read_tensors(folder / f"{average}.safetensors"), folder / f"{average}.safetensors")
-    vocabulary = Vocabulary.from_info(info.class_names, info.vocabulary)
+    vocabulary = _vocabulary(info, encoder)
     hidden = ("network", "schedule", "vocabulary")
     return Denoiser(
         network.eval().requires_grad_(False).to(there),
@@ -196,6 +205,18 @@ def load(run: str | os.PathLike[str], device: str = "cpu", average: str = "model
         vocabulary=vocabulary,
         info={"classes": vocabulary.classes, **{k: v for k, v in vars(info).items() if k not in hidden}},
     )
+
+
+def vocabulary_of(folder: Path, encoder: str | os.PathLike[str] | TextFeatures | None = None) -> Vocabulary:
+    """What the model of one checkpoint can be asked for, as :func:`load` gives it."""
+    return _vocabulary(_read_info(folder), encoder)
+
+
+def _vocabulary(info: ModelInfo, encoder: str | os.PathLike[str] | TextFeatures | None) -> Vocabulary:
+    from noisepath.asking import Vocabulary
+
+    vocabulary = Vocabulary.from_info(info.class_names, info.vocabulary)
+    return vocabulary if encoder is None else vocabulary.reading_with(encoder)
 
 
 def read_state(folder: Path) -> tuple[dict[str, dict[str, Tensor]], State]:

@@ -111,6 +111,9 @@ class TrainConfig:
     """How a transformer hears texts: cross (each block looks at them; if not given), or context (they join its tokens)."""
     low_resolution: int | None = None
     """Pixels of the longer side of the picture in low resolution, where that is told; a quarter if not given."""
+    text_encoder: str | None = None
+    """A folder with a frozen encoder, a T5 or CLIP of Hugging Face, which reads the captions in its place.
+    Beside ``--resume``: where the run's own is now."""
 
     precision: str = "auto"
     """float32, or bfloat16: the network computes in half precision; auto: the faster of the two, measured at the start."""
@@ -133,6 +136,18 @@ class TrainConfig:
             raise ValueError(f"unknown training settings {', '.join(foreign)} (there are: {', '.join(sorted(known))})")
         plain: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
         return cls(**plain)
+
+    def refuse_unread(self, encoder: str) -> None:
+        """ValueError for what means nothing where a frozen encoder reads the captions."""
+        plain = {field.name: field.default for field in fields(self)}
+        for name in ("tokens", "text_width", "text_layers"):
+            if getattr(self, name) != plain[name]:
+                raise ValueError(
+                    f"{name} = {getattr(self, name)!r} is for captions whose encoder trains along, but {encoder} reads them: "
+                    "leave one of the two out"
+                )
+        if self.conditions is not None and "text" not in self.conditions:
+            raise ValueError(f"{encoder} is to read captions, but the conditions are without text: leave one of the two out")
 
     def __post_init__(self) -> None:
         _positive_int(self, "batch_size", "log_every", "text_width", "text_layers")
@@ -161,6 +176,8 @@ class TrainConfig:
             lookup(TEXTS, self.text_heard, "way to hear texts")
         if self.tokens not in TOKENS:
             raise unknown("kind of tokens", self.tokens, TOKENS)
+        if self.text_encoder is not None:
+            self.refuse_unread(f"text_encoder {self.text_encoder!r}")
         if self.learning_rate is not None and not 0.0 < self.learning_rate < math.inf:
             raise ValueError(f"learning_rate must be positive, but is {self.learning_rate}")
         if len(self.ema_lengths) != 2 or not all(0.0 < length < math.inf for length in self.ema_lengths):

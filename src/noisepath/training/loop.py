@@ -23,7 +23,7 @@ import torch
 
 from noisepath import page, schedules
 from noisepath.conditions import Condition
-from noisepath.data import some
+from noisepath.data import Data, some
 from noisepath.denoiser import Denoiser
 from noisepath.files import write_whole
 from noisepath.training.checkpoint import (
@@ -57,7 +57,10 @@ class Unsaved(OSError):
 
 
 class Loop:
-    """A trainer on its way to its last step; ``values`` is what an earlier loop kept in its checkpoint."""
+    """A trainer on its way to its last step.
+
+    ``values`` is what an earlier loop kept in its checkpoint, ``held_out`` are pictures whose captions the board asks for.
+    """
 
     def __init__(
         self,
@@ -67,9 +70,11 @@ class Loop:
         progress: bool,
         say: Callable[[str], None],
         values: Mapping[str, Any] | None = None,
+        held_out: Data | None = None,
     ) -> None:
         self.trainer, self.folder, self.run, self.config = trainer, folder, run, trainer.config
         self.say, self.progress, self.main = say, progress, trainer.processes.is_main
+        self.asked_of = trainer.data if held_out is None else held_out
         kept = values or {}
         self.losses: list[float] = [float(loss) for loss in kept.get("losses", [])]
         self.before = float(kept.get("seconds", 0.0))
@@ -193,6 +198,7 @@ class Loop:
         if self.main and (greyed := getattr(self.trainer.data, "made_grey", 0)):
             self.say(f"{greyed} colour pictures were brought to grey, as the first ones looked at were")
         self._guard("a grid of samples", self.grid)
+        self._guard("the board", self._board)
         self._guard("the page", self._pictures)
         if self.unsaved:
             raise Unsaved(self.unsaved)
@@ -301,7 +307,16 @@ class Loop:
             return columns, Condition(label=torch.arange(columns).repeat(rows).to(trainer.device))
         columns = min(columns, len(trainer.data))
         spread = torch.linspace(0, len(trainer.data) - 1, columns).long().repeat(rows)
-        return columns, trainer.vocabulary.told(trainer.data, spread.tolist(), trainer.device)
+        return columns, trainer.condition(spread.tolist())
+
+    def _board(self) -> None:
+        """Prompts by guidance scales by seeds of the model that was saved; a short run has none."""
+        if not self.main or self.unsaved:
+            return
+        from noisepath.training.board import last_board
+
+        trainer, shown = self.trainer, self.trainer.total * self.config.batch_size
+        last_board(self.folder, self.asked_of, shown, trainer.vocabulary, str(trainer.device))
 
     def _pictures(self) -> None:
         """The curve, and the page with all there is."""
@@ -342,7 +357,7 @@ def cut_log(folder: Path, done: int) -> None:
 
 def empty(folder: Path) -> None:
     """Remove what an earlier run left, and nothing else: its models and pictures would be taken for this run's."""
-    for root in (CHECKPOINTS, SNAPSHOTS, "evaluation"):
+    for root in (CHECKPOINTS, SNAPSHOTS, "evaluation", "board", "edits"):
         shutil.rmtree(folder / root, ignore_errors=True)
     for grid in (folder / "samples").glob("[0-9]*.png"):
         grid.unlink()

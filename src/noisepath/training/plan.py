@@ -130,8 +130,8 @@ def choose(
     schedule = schedules.schedule(config.schedule, **config.schedule_options)
     network = network_config(shape, classes, config, schedule, conditions)
     for part in conditions:
-        size = f"{part.length} tokens of {part.size} kinds" if part.kind == "text" else f"{part.size}"
-        choices.append(Choice("condition", part.name, f"{part.kind}, {size}"))
+        sizes = {"text": f"{part.length} tokens of {part.size} kinds", "features": f"{part.length} vectors of {part.size}"}
+        choices.append(Choice("condition", part.name, f"{part.kind}, {sizes.get(part.kind, part.size)}"))
     if config.times == "log_normal" and "mean" not in config.times_options:
         mean = min(0.0, max(-1.2, round(-1.2 + math.log(side / 8), 2)))
         config = replace(config, times_options={**config.times_options, "mean": mean})

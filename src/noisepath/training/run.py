@@ -3,9 +3,10 @@
 RUN/run.toml                    every setting (:mod:`noisepath.training.record`): the run can be made again
 RUN/plan.json                   what was chosen, and why
 RUN/data.json                   the pictures' names and sizes, to see whether they have changed
+RUN/text-features/              what a frozen encoder makes of the captions (:mod:`noisepath.asking.kept`)
 RUN/checkpoints/, snapshots/    models and state (:mod:`noisepath.training.checkpoint`)
 RUN/log.jsonl                   one line each ``log_every`` steps: step, loss, rate, skipped, bad, pictures_per_s, seconds
-RUN/loss.png, samples/, index.html   for people
+RUN/loss.png, samples/, board/, index.html   for people
 """
 
 from __future__ import annotations
@@ -13,17 +14,19 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from noisepath import schedules
 from noisepath.asking import Vocabulary
+from noisepath.asking.encoder import encoder_in
+from noisepath.asking.kept import Rows
 from noisepath.data import DataConfig, changed, holdout_size, open_data, some, split
 from noisepath.denoiser import Denoiser
 from noisepath.errors import lookup
@@ -33,7 +36,7 @@ from noisepath.nn.kinds import network_of
 from noisepath.nn.unet import UNet
 from noisepath.times import TIMES
 from noisepath.training import plan as planning
-from noisepath.training.checkpoint import CHECKPOINTS, SNAPSHOTS, load, newest, read_state
+from noisepath.training.checkpoint import CHECKPOINTS, SNAPSHOTS, load, newest, read_state, vocabulary_of
 from noisepath.training.config import TrainConfig
 from noisepath.training.ema import gamma_of_length
 from noisepath.training.lock import locked
@@ -41,7 +44,11 @@ from noisepath.training.loop import Loop, cut_log, empty
 from noisepath.training.objective import Objective, check_options
 from noisepath.training.processes import Processes, processes
 from noisepath.training.record import FILE, Machine, RunConfig, differences, read_run, write_run
+from noisepath.training.telling import learnt, told
 from noisepath.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from noisepath.asking import TextFeatures
 
 __all__ = ["Made", "build", "resume", "steps_in", "train"]
 
@@ -63,11 +70,18 @@ SPECTRUM_OF = 2048
 class Made:
     """What a run is made of; ``make(config, total)`` gives trainers with weights and state of their own."""
 
-    make: Callable[[TrainConfig, int], Trainer]
+    trainer: Callable[[TrainConfig, int, Mapping[str, Rows] | None], Trainer]
     config: TrainConfig
     choices: list[planning.Choice]
     network: UNet | DiT
     pictures: int
+    vocabulary: Vocabulary = field(default_factory=Vocabulary)
+    said: Mapping[str, Rows] | None = None
+    """What each picture says; made from the pictures with each trainer if not given."""
+
+    def make(self, config: TrainConfig, total: int) -> Trainer:
+        """A trainer at step 0."""
+        return self.trainer(config, total, self.said)
 
 
 def train(
@@ -79,6 +93,7 @@ def train(
     progress: bool = True,
     overwrite: bool = False,
     say: Callable[[str], None] = lambda text: None,
+    encoder: TextFeatures | None = None,
 ) -> Denoiser:
     """Train a network on pictures and leave the run in the folder ``out``.
 
@@ -91,6 +106,7 @@ def train(
         progress: show a live bar (loss, pictures per second, time left).
         overwrite: replace a run that ``out`` holds already; its files are removed before the first step.
         say: is told the plan, and what else a person should know.
+        encoder: a frozen text encoder of your own for the captions; one in a folder is ``config.text_encoder``.
 
     Returns:
         The trained denoiser, as ``noisepath.load(out)`` gives it.
@@ -102,6 +118,10 @@ def train(
     """
     config, folder, team = config or TrainConfig(), Path(out), processes(device)
     _refuse_a_run(folder, overwrite)
+    if config.text_encoder is not None:
+        if encoder is not None:
+            raise ValueError(f"captions are read by one encoder, but two are named: {config.text_encoder!r} and {encoder.name}")
+        config = replace(config, text_encoder=encoder_in(config.text_encoder).folder)
     asked = data if isinstance(data, DataConfig) else DataConfig(data=os.fspath(data)) if _is_path(data) else None
     if asked is not None and Path(asked.data).is_dir() and folder.resolve().is_relative_to(Path(asked.data).resolve()):
         raise ValueError(f"the run {str(folder)!r} lies among the pictures of {asked.data!r}, and would become one of them")
@@ -109,11 +129,16 @@ def train(
     source = asked or DataConfig(data=getattr(pictures, "source", ""), holdout=0)
     held_out = holdout_size(source, len(pictures))
     start = time.perf_counter()
-    made = build(split(pictures, held_out, config.seed)[0], config, device, team=team, flip=source.flip, workers=source.workers)
+    train_part, kept_out = split(pictures, held_out, config.seed)
+    names = learnt(train_part, config, encoder)
+    made = build(
+        train_part, config, device, team=team, flip=source.flip, workers=source.workers, vocabulary=names
+    )  # fmt: skip
     with ExitStack() as stack:
         if team.is_main:
             stack.enter_context(locked(folder))
             _refuse_a_run(folder, overwrite)
+        made = replace(made, said=told(made.vocabulary, train_part, folder, team, say, progress))
         settled, choices, seconds_each = team.from_main(_settle(made, start, device, team))
         source = replace(source, holdout=held_out, picture_size=pictures.shape[1:])
         run = RunConfig(source, settled, machine(device))
@@ -122,13 +147,13 @@ def train(
             say(planning.told(plan))
             _begin(folder, plan, pictures)
         team.wait()
-        loop = Loop(made.make(settled, plan.steps), folder, run, progress, say)
+        loop = Loop(made.make(settled, plan.steps), folder, run, progress, say, held_out=kept_out)
         loop.begin()
         if team.is_main:
             write_run(folder, run)  # from here on there is a run, and it has a checkpoint
         loop.go()
     team.wait()
-    return load(folder, str(team.device))
+    return load(folder, str(team.device), encoder=encoder)
 
 
 def resume(
@@ -139,6 +164,7 @@ def resume(
     progress: bool = True,
     allow_data_change: bool = False,
     say: Callable[[str], None] = lambda text: None,
+    encoder: str | os.PathLike[str] | TextFeatures | None = None,
 ) -> Denoiser:
     """Go on with the run in ``out`` from its newest whole checkpoint, to the same end as if it had never stopped.
 
@@ -148,10 +174,12 @@ def resume(
         device: another device than the run's own gives other last digits, which is said.
         progress, say: as for :func:`train`.
         allow_data_change: go on though the pictures are no longer those that the run began with.
+        encoder: where the run's frozen text encoder is now, or the encoder; if not given, where it was.  It is needed only
+            where captions have to be encoded again.
 
     Raises:
         FileNotFoundError: no run there, or not a checkpoint in it.
-        ValueError: pictures that have changed, a folder in use, no checkpoint that is whole.
+        ValueError: pictures that have changed, a folder in use, no checkpoint that is whole, another text encoder.
     """
     folder = Path(out)
     run = read_run(folder)
@@ -165,8 +193,14 @@ def resume(
         found = newest(folder, run.identity)
         pictures = _same_pictures(folder, run, data, allow_data_change)
         _say_differences(run.machine, device, found.passed_over, say)
-        train_part = split(pictures, run.data.holdout or 0, run.train.seed)[0]
-        made = build(train_part, run.train, device, team=team, flip=run.data.flip, workers=run.data.workers)
+        train_part, kept_out = split(pictures, run.data.holdout or 0, run.train.seed)
+        names = vocabulary_of(found.folder, encoder)
+        if not names.encoded:
+            names = learnt(train_part, run.train)
+        made = build(
+            train_part, run.train, device, team=team, flip=run.data.flip, workers=run.data.workers, vocabulary=names
+        )  # fmt: skip
+        made = replace(made, said=told(names, train_part, folder, team, say, progress))
         assert run.train.steps is not None
         trainer = made.make(run.train, run.train.steps)
         averages, state = read_state(found.folder)
@@ -174,10 +208,10 @@ def resume(
         if team.is_main:
             cut_log(folder, trainer.done)
         say(f"going on with step {trainer.done} of {trainer.total}")
-        loop = Loop(trainer, folder, run, progress, say, state.values)
+        loop = Loop(trainer, folder, run, progress, say, state.values, kept_out)
         loop.go()
     team.wait()
-    return load(folder, str(team.device))
+    return load(folder, str(team.device), encoder=encoder)
 
 
 def build(
@@ -188,12 +222,10 @@ def build(
     team: Processes | None = None,
     flip: bool = False,
     workers: int = 0,
+    vocabulary: Vocabulary | None = None,
 ) -> Made:
-    """Everything checked and chosen that needs no measuring."""
-    vocabulary = Vocabulary.of(
-        data, config.conditions, tokens=config.tokens, length=config.text_length,
-        width=config.text_width, layers=config.text_layers, low_resolution=config.low_resolution,
-    )  # fmt: skip
+    """Everything checked and chosen that needs no measuring; the vocabulary is that of the pictures if it is not given."""
+    vocabulary = learnt(data, config) if vocabulary is None else vocabulary
     config, numbers, choices = planning.choose(config, data.shape, vocabulary.classes, device, vocabulary.parts)
     schedule = schedules.schedule(config.schedule, **config.schedule_options)
     times_kind = lookup(TIMES, config.times, "times")
@@ -214,14 +246,14 @@ def build(
         network.linear.measure(some(data, SPECTRUM_OF), data.sigma_data)
     config, reasons = planning.in_parts(config, network, tuple(data.shape), device, 1 if team is None else team.count)
 
-    def make(config: TrainConfig, total: int) -> Trainer:
+    def make(config: TrainConfig, total: int, said: Mapping[str, Rows] | None) -> Trainer:
         own = replace(objective, times=deepcopy(times))
         on_device = deepcopy(network).to(device if team is None else team.device)
         return Trainer(
-            on_device, own, data, config, total, processes=team, flip=flip, workers=workers, vocabulary=vocabulary
+            on_device, own, data, config, total, processes=team, flip=flip, workers=workers, vocabulary=vocabulary, said=said
         )  # fmt: skip
 
-    return Made(make, config, [*choices, *reasons], network, len(data))
+    return Made(make, config, [*choices, *reasons], network, len(data), vocabulary)
 
 
 def steps_in(seconds: float, each: float, spent: float = 0.0) -> int:

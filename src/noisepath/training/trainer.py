@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from noisepath import noise
 from noisepath.asking import Vocabulary
+from noisepath.asking.kept import Rows
 from noisepath.conditions import Condition
 from noisepath.data import Bad, Batch, Data, Steps, Stream
 from noisepath.training.checkpoint import AVERAGES, State
@@ -59,7 +60,8 @@ class Trainer:
     """Trains ``network(x, t, label=...)`` on pictures, ``total`` steps in all; ``done`` counts those made.
 
     ``config`` is one that :func:`noisepath.training.plan.choose` has filled in; ``vocabulary`` is what the network is told of
-    each picture: of its class, where it has one, if not given.
+    each picture: of its class, where it has one, if not given.  ``said`` is what each picture says, by name, to be looked up by
+    pictures' numbers; the vocabulary's table of the data if not given.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Trainer:
         flip: bool = False,
         workers: int = 0,
         vocabulary: Vocabulary | None = None,
+        said: Mapping[str, Rows] | None = None,
     ) -> None:
         if total < 1:
             raise ValueError(f"a run has at least one step, but was given {total}")
@@ -88,7 +91,7 @@ class Trainer:
         self.device = self.processes.device
         self.vocabulary = Vocabulary.of(data, ("label",) if data.classes else ()) if vocabulary is None else vocabulary
         self.null = self.vocabulary.null(self.device)
-        self.said = self.vocabulary.table(data)
+        self.said: Mapping[str, Rows] = self.vocabulary.table(data) if said is None else said
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         self.called = self.processes.wrap(network)
         self.optimizer = optimizer_of(network, config, self.device)
@@ -161,7 +164,7 @@ class Trainer:
         seed, total, first = self.config.seed, self.config.batch_size, self._places()[0]
         rows = slice(places[0] - first, places[-1] + 1 - first)
         x, samples = batch.x[rows], [self.done * total + place for place in places]
-        told = self._condition(batch.shown[rows], x, samples)
+        told = self.condition(batch.shown[rows], x, samples)
         last = places[-1] == self._places()[-1]
         with self.processes.without_sync(not last), _torch_seed(noise.key(seed, self.done, "network", places[0]), self.device):
             losses = self.objective.losses(
@@ -172,11 +175,15 @@ class Trainer:
             (losses.weighted.sum() * (self.processes.count / total)).backward()  # type: ignore[no-untyped-call]
         return Losses(losses.loss.detach(), losses.weight.detach(), losses.t)
 
-    def _condition(self, pictures: Sequence[int], x: Tensor, samples: Sequence[int]) -> Condition | None:
-        """What these pictures, as they are shown now, say of themselves, on the device."""
+    def condition(
+        self, pictures: Sequence[int], x: Tensor | None = None, samples: Sequence[int] | None = None
+    ) -> Condition | None:
+        """What these pictures say of themselves, on the device: as they are shown as these samples, or as they are."""
         rows = torch.as_tensor(pictures)
         parts = {name: values[rows] for name, values in self.said.items()}
-        parts |= self.vocabulary.seen(x, self.config.seed, self.done, samples)
+        if len(parts) < len(self.vocabulary.entries):
+            x = self.data.batch(pictures)[0] if x is None else x
+            parts |= self.vocabulary.seen(x, self.config.seed, self.done, pictures if samples is None else samples)
         return Condition(parts).to(self.device) if parts else None
 
     def _network(self) -> Callable[..., Tensor]:
