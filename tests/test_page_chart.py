@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from noisepath.page.chart import chart, smoothed
@@ -46,6 +46,7 @@ def test_a_curve_lies_in_its_picture_and_rises_with_the_values(points: list[tupl
 
 
 @given(st.floats(1e-12, 1e12), st.floats(1.0, 1e9))
+@example(518665791484.0, 2.5)
 def test_an_axis_has_a_few_round_numbers_where_they_belong(low: float, ratio: float) -> None:
     high = low * ratio
     for log in (True, False):

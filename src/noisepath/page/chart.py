@@ -125,7 +125,7 @@ def _log_ticks(low: float, high: float) -> list[float]:
         found = [factor * 10.0**decade for decade in decades[::every] for factor in factors]
         if len(inside := [value for value in found if low <= value <= high]) >= 4:
             return inside
-    return _ticks(low, high, 4)
+    return next(found for about in (4, 6, 12) if len(found := _ticks(low, high, about)) >= 3)  # 12 steps have 3 in any place
 
 
 def _bins(points: Sequence[Point]) -> list[Sequence[Point]]:
