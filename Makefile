@@ -5,7 +5,7 @@ WORKERS ?= 2
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo demo-text runs test lint types docs peers test-peers test-matrix mutants check-mutants clean
+.PHONY: help demo demo-text runs test lint types docs peers test-peers test-matrix test-slow mutants check-mutants clean
 
 help:
 	@echo "make demo        train on scikit-learn's digits, sample, evaluate, write pictures (about 5 minutes)"
@@ -15,6 +15,7 @@ help:
 	@echo "make lint types  ruff, mypy --strict"
 	@echo "make test-peers  the tests that compare with k-diffusion (make peers installs it)"
 	@echo "make test-matrix every guidance and every kind of editing with every solver"
+	@echo "make test-slow   what takes minutes: more faults of a run, the laws of every solver"
 	@echo "make docs        write the catalogue of solvers into docs/solvers.md"
 	@echo "make mutants     break the source in one place at a time: a test must turn red each time"
 	@echo "make check-mutants  the same for solvers: check_solver must find a broken law each time"
@@ -50,6 +51,9 @@ test-peers: $(VENV)/.peers
 
 test-matrix: $(VENV)/.developing
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m matrix -n $(WORKERS) $(ARGS)
+
+test-slow: $(VENV)/.developing
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -n $(WORKERS) $(ARGS)
 
 mutants: $(VENV)/.developing
 	$(BIN)/python tools/mutants.py $(ARGS)

@@ -23,7 +23,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return Scene(tmp_path_factory.mktemp("scene"))
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_run_killed_at_random_moments_ends_as_the_undisturbed_one(scene: Any, workers: int) -> None:
     kills, problem = killed(scene, random.Random(workers), workers)
     assert problem is None and kills >= 1
@@ -36,19 +36,11 @@ def test_a_kill_inside_a_save_loses_nothing(scene: Any) -> None:
     assert [found for found in results if found[1]] == []
 
 
-FAULTS = (
-    "SIGTERM to the process",
-    "SIGINT to the group, 2 workers",
-    "a bit flipped in network.safetensors",
-    "a picture changed",
-    "NaN for ever",
-    "two batches with NaN",
-    "two runs in one folder",
-    "pictures on the way fail",
-)
+FAULTS = ("SIGTERM to the process", "a bit flipped in network.safetensors", "a picture changed", "NaN for ever")
+MORE = ("SIGINT to the group, 2 workers", "two batches with NaN", "two runs in one folder", "pictures on the way fail")
 
 
-@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize("name", [*FAULTS, *(pytest.param(name, marks=pytest.mark.slow) for name in MORE)])
 def test_a_fault_has_the_stated_outcome(scene: Any, name: str) -> None:
     assert dict(others(scene))[name]() is None
 
