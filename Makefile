@@ -25,7 +25,7 @@ demo: $(VENV)/.installed
 	$(BIN)/noisepath demo $(ARGS)
 
 demo-text: $(VENV)/.installed
-	test -e runs/shapes/run.toml || $(BIN)/noisepath train --data shapes --out runs/shapes --minutes 15
+	test -e runs/shapes/run.toml || $(BIN)/noisepath train --data shapes --out runs/shapes --minutes 15 --no-evaluate
 	$(BIN)/python benchmarks/shapes_text.py --run runs/shapes --board runs/shapes/board.png $(ARGS)
 
 # The networks that later comparisons are made on; a run that is there already is gone on with, or left as it is.
