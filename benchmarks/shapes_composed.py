@@ -23,12 +23,13 @@ from random import Random
 
 import torch
 
-from noisepath import composed, load, plots, sample
+from noisepath import load, plots, sample
 from noisepath.data.shape_world import Claim, Claims, Thing, read, satisfies
 from noisepath.data.shape_world.captions import say
 from noisepath.data.shape_world.scenes import Draws
 from noisepath.data.shape_world.world import PLACES, SIZES, trained_pairs
 from noisepath.denoiser import Denoiser
+from noisepath.guidance import composed
 
 FLOOR, GOAL = 0.60, 0.75
 SIDES = (("left", "right"), ("right", "left"), ("top", "bottom"), ("bottom", "top"), ("top left", "bottom right"))
