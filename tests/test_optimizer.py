@@ -66,6 +66,8 @@ def test_a_weight_without_a_gradient_stays() -> None:
     network.conv.weight.grad = torch.ones_like(network.conv.weight)
     optimizer.step()
     assert torch.equal(network.linear.weight, before)
+    optimizer.zero_grad()
+    assert all(p.grad is None for group in optimizer.param_groups for p in group["params"])
 
 
 def test_texts_are_learnt_with_muon_and_such_a_run_goes_on_as_if_it_had_never_stopped() -> None:

@@ -37,6 +37,11 @@ class Optimizer:
         for part in self.parts:
             part.step()
 
+    def zero_grad(self) -> None:
+        """Let go of the gradients, also where the network's own are seen as matrices."""
+        for part in self.parts:
+            part.zero_grad()
+
     def tensors(self) -> dict[str, Tensor]:
         """The state, to be saved."""
         found: dict[str, Tensor] = {}

@@ -99,7 +99,7 @@ def choose(
 ) -> tuple[TrainConfig, UNetConfig | DiTConfig, list[Choice]]:
     """The configuration with network and rate filled in, the network's numbers, and the reasons."""
     side, on_cpu = max(shape[1:]), device.startswith("cpu")
-    hears = any(part.kind in ("text", "features") for part in conditions)
+    hears = _hears(conditions)
     where = "a CPU" if on_cpu else "an accelerator"
     choices: list[Choice] = []
     if config.size == "auto":
@@ -165,7 +165,7 @@ def network_config(
     """The network's numbers for pictures: the size by name, what the configuration says otherwise, channels, what is told."""
     dit: dict[str, Any] = {"patch": config.patch, "text": config.text_heard}
     unet: dict[str, Any] = {name: getattr(config, name) for name in ("channels", "blocks", "attention", "fold")}
-    if any(part.kind in ("text", "features") for part in conditions):
+    if _hears(conditions):
         unet["positions"] = WAVES  # a text may say where something is; a transformer's tokens know their places
     said = dit if config.network == "dit" else unet
     # sines and cosines resolve a range of about 1000: log(sigma / alpha) / 4 and t in [0, 1] are stretched to it
@@ -182,6 +182,11 @@ def network_config(
         time_scale=1000.0 / axis,
         spectrum=(shape[1], shape[2]) if config.linear else None,
     )
+
+
+def _hears(conditions: tuple[Part, ...]) -> bool:
+    """Whether there is a text among what the network is told."""
+    return any(part.kind in ("text", "features") for part in conditions)
 
 
 def shown_in_all(pictures: int) -> int:

@@ -118,8 +118,8 @@ class Trainer:
         if finite:
             self.optimizer.step()
             self._tell_times(losses)
-        for parameter in self.parameters:
-            parameter.grad = None
+        self.optimizer.zero_grad()
+        self.network.zero_grad()
         self.done += 1
         for average in self.averages.values():
             average.update(self.done)
