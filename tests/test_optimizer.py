@@ -17,7 +17,7 @@ class Small(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(0)
-        self.conv = nn.Conv2d(3, 24, 3)
+        self.conv = nn.Conv2d(40, 24, 3)  # wide: the step's length by its longer side is far from that by its form
         self.linear = nn.Linear(24, 40)
         self.out = nn.Linear(40, 3)
         self.words = nn.Embedding(20, 24)
@@ -49,6 +49,7 @@ def test_a_step_is_that_of_the_polar_factor(name: str) -> None:
     before = weight.detach().clone()
     generator = torch.Generator().manual_seed(1)
     weight.grad = torch.randn(weight.shape, generator=generator)
+    weight.grad.view(len(weight), -1).mul_(torch.linspace(0.5, 2.0, len(weight))[:, None])  # rows of unlike lengths
     optimizer.step()
     shape = (len(weight), -1)
     moved = (before * (1 - RATE * DECAY) - weight.detach()).view(shape) / (RATE * 0.2 * max(before.view(shape).shape) ** 0.5)

@@ -165,10 +165,10 @@ BREAKAGES = (
         ("optimizer",),
     ),
     Breakage(
-        "the second part's state takes the place of the first's",
+        "Muon's state is lost when a run goes on",
         "training/optimizer.py",
-        "            first += _count(part)\n",
-        "            first += 0\n",
+        "own = {index - first: slots[index]",
+        "own = {index: slots[index]",
         ("optimizer",),
     ),
     Breakage(
