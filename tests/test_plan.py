@@ -89,7 +89,9 @@ def test_a_short_run_on_a_cpu_gets_the_network_that_learns_soonest() -> None:
 
 
 def test_what_is_said_is_kept_and_not_explained() -> None:
-    said = TrainConfig(size="tiny", fold=3, linear=True, learning_rate=0.5, times_options={"mean": -0.7})
+    said = TrainConfig(
+        size="tiny", fold=3, linear=True, learning_rate=0.5, times="log_normal", times_options={"mean": -0.7}
+    )  # fmt: skip
     config, network, choices = choose(said, (3, 64, 64), 0, "cpu")
     assert config == said and network.fold == 3 and choices == []
 
@@ -208,9 +210,14 @@ def test_texts_are_learnt_with_more_noise_with_muon_and_places() -> None:
     text = Part("text", "text", 40, length=8)
     told, network, choices = choose(TrainConfig(), (3, 32, 32), 0, "cpu", (text,))
     plain, other, _ = choose(TrainConfig(), (3, 32, 32), 0, "cpu")
-    assert told.times_options == {"mean": plain.times_options["mean"] + 0.5, "std": 1.4}
+    assert told.times_options == {"mean": plain.times_options["mean"] + 0.5, "std": 1.4, "warmup": 64_000}
     assert told.optimizer == "muon" and plain.optimizer is None
+    assert (told.times, plain.times) == ("balanced", "log_normal")
+    assert plain.learning_rate is not None and told.learning_rate == 3 * plain.learning_rate
     assert network.positions > 0 and other.positions == 0  # type: ignore[union-attr]
-    assert {"times", "optimizer"} <= {choice.name for choice in choices}
+    assert {"times", "weights", "optimizer"} <= {choice.name for choice in choices}
     said, _, _ = choose(TrainConfig(optimizer="adamw", times_options={"mean": -1.0}), (3, 32, 32), 0, "cpu", (text,))
-    assert said.optimizer == "adamw" and said.times_options == {"mean": -1.0}
+    assert said.optimizer == "adamw" and said.times_options["mean"] == -1.0
+    assert said.learning_rate == plain.learning_rate
+    said, _, choices = choose(TrainConfig(times="log_normal"), (3, 32, 32), 0, "cpu", (text,))
+    assert said.times == "log_normal" and "warmup" not in said.times_options and "weights" not in {choice.name for choice in choices}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -17,11 +18,13 @@ from torch import Tensor
 from noisepath.noise import key
 from noisepath.schedules import EDM, SCHEDULES, Discrete, Flow, Schedule, VPCosine, VPLinear, schedule
 from noisepath.tables import DiffusionConfig
-from noisepath.times import TIMES, Importance, LogitNormal, LogNormal, Stratified, TimestepSampler, Uniform
+from noisepath.times import TIMES, Balanced, Importance, LogitNormal, LogNormal, Stratified, TimestepSampler, Uniform
 
 N = 20_000
 TABLE = Discrete(config=DiffusionConfig(num_timesteps=50, beta_end=0.3))
 DARK = Discrete(config=DiffusionConfig(num_timesteps=50, zero_terminal_snr=True))
+CONTINUOUS = ("log_normal", "balanced")
+"""Which live on the axis of noise levels also where there is a table."""
 PATHS: dict[str, Schedule] = {**{name: schedule(name) for name in SCHEDULES}, "short table": TABLE, "dark table": DARK}
 
 
@@ -62,8 +65,8 @@ def test_times_lie_within_the_run_and_are_whole_on_tables(name: str, path: Sched
     t, weight = draw(TIMES[name](), path, 2000)
     assert t.dtype == weight.dtype == torch.float64 and t.shape == weight.shape == (2000,)
     assert float(t.min()) >= path.t_min and float(t.max()) <= path.t_max
-    assert torch.isfinite(path.log_snr(t)).all() or name != "log_normal"
-    if path.num_timesteps is not None and name != "log_normal":
+    assert torch.isfinite(path.log_snr(t)).all() or name not in CONTINUOUS
+    if path.num_timesteps is not None and name not in CONTINUOUS:
         assert torch.equal(t, t.round())
     torch.testing.assert_close(weight, torch.ones_like(weight), rtol=1e-12, atol=0)  # importance: no history yet
 
@@ -178,6 +181,101 @@ def test_a_normal_needs_a_finite_mean_and_a_positive_spread(
 ) -> None:
     with pytest.raises(ValueError, match="mean must be finite and std positive"):
         make(**options)
+
+
+def test_a_stratified_log_normal_fills_every_slice_once_and_has_the_same_distribution() -> None:
+    narrow, sampler = EDM(sigma_min=0.1, sigma_max=0.5), LogNormal(-1.0, 0.7, stratified=True)
+    halves = [sampler.draw(narrow, key(3), range(a, a + 8), range(a, a + 8), 16)[0] for a in (0, 8)]
+    low, high, levels = ((torch.as_tensor(v).log() + 1.0) / 0.7 for v in (0.1, 0.5, torch.cat(halves)))
+    shares = (torch.special.ndtr(levels) - torch.special.ndtr(low)) / (torch.special.ndtr(high) - torch.special.ndtr(low))
+    assert torch.equal((shares * 16).floor().sort().values, torch.arange(16).double())
+    fits(draw(sampler, EDM())[0].log(), lambda x: normal_cdf((x + 1.0) / 0.7), [-2.0, -1.0, 0.0])
+
+
+# ---------------------------------------------------------------------------------------------------------- balanced
+
+
+def balanced(loss: Callable[[Tensor], Tensor], rounds: int = 60, **options: Any) -> Balanced:
+    """A sampler that has seen ``rounds`` batches of 64 with this loss as a function of log sigma."""
+    sampler = Balanced(mean=0.0, std=1.0, **options)
+    for n in range(rounds):
+        t, _ = draw(sampler, EDM(), 64, seed=n)
+        sampler.update(t, loss(t.log()))
+    return sampler
+
+
+def test_balanced_draws_what_a_stratified_log_normal_draws_and_weighs_nothing_before_it_knows_losses() -> None:
+    t, weight = draw(Balanced(-1.0, 0.8), EDM(), 200)
+    assert torch.equal(t, draw(LogNormal(-1.0, 0.8, stratified=True), EDM(), 200)[0])
+    assert torch.equal(weight, torch.ones_like(weight))
+    t, weight = draw(balanced(torch.ones_like), EDM(), 200)
+    torch.testing.assert_close(weight, torch.ones_like(weight), rtol=1e-12, atol=0)
+
+
+def test_balanced_weighs_each_level_by_the_inverse_of_its_loss_and_keeps_the_mean() -> None:
+    loss = lambda level: torch.exp(0.9 * level)  # noqa: E731
+    t, weight = draw(balanced(loss, rounds=300, bands=32, memory=1000), EDM())
+    weighted, level = weight * loss(t.log()), t.log()
+    middle = (level > -1.5) & (level < 1.5)  # of the outermost bands the means are those of half a distribution's tail
+    flat = weighted[middle]
+    assert float(flat.std() / flat.mean()) < 0.03 < 0.5 < float(loss(level[middle]).std() / loss(level[middle]).mean())
+    assert float(weighted.mean()) == pytest.approx(math.exp(0.9**2 / 2), rel=0.05)
+
+
+def test_balanced_weights_grow_over_the_warmup() -> None:
+    loss = lambda level: torch.where(level > 0, 9.0, 1.0).double()  # noqa: E731
+    for warmup, power in ((0, 1.0), (64 * 60, 1.0), (64 * 120, 0.5), (10**9, 0.0)):
+        t, weight = draw(balanced(loss, bands=2, memory=10**6, warmup=warmup), EDM(), 4000)
+        far = t.log().abs() > 1.0  # beyond the middles of the two bands
+        true = torch.where(t > 1.0, 9.0, 1.0).double() ** -power * 10 / (9 ** (1 - power) + 1)
+        torch.testing.assert_close(weight[far], true[far], rtol=0.01, atol=0)
+
+
+def test_balanced_forgets_old_losses() -> None:
+    sampler = balanced(lambda level: torch.ones_like(level), rounds=30, bands=2, memory=40)
+    for n in range(30):
+        t, _ = draw(sampler, EDM(), 64, seed=n)
+        sampler.update(t, torch.where(t > 1.0, 4.0, 1.0))
+    assert sampler.usual() == pytest.approx([50 / 44, 170 / 44], rel=1e-6)  # four more at the mean of all, 2.5
+
+
+def test_balanced_means_are_exact_and_few_losses_stay_near_the_mean_of_all() -> None:
+    sampler = Balanced(0.0, 1.0, bands=2, memory=2)
+    draw(sampler, EDM(), 1)
+    sampler.update([2.0, 0.5, 3.0], [8.0, 1.0, 4.0])  # two at much noise, of which the older counts half; one at little
+    overall = (8 / 2 + 4 + 1) / 2.5
+    assert sampler.usual() == pytest.approx([(1 + 4 * overall) / 5, (8 + 4 * overall) / 5.5])
+    assert Balanced().usual() == [1.0] * 16
+    sampler.update([0.5] * 200 + [2.0] * 200, [0.0] * 400)
+    assert min(sampler.usual()) > 0 or sampler.usual() == [1.0, 1.0]
+
+
+def test_balanced_means_survive_json_and_go_on_alike() -> None:
+    one, two = balanced(torch.exp), Balanced(0.0, 1.0)
+    two.load_state_dict(json.loads(json.dumps(one.state_dict())))
+    for sampler in (one, two):
+        t, _ = draw(sampler, EDM(), 30)
+        sampler.update(t, t)
+    assert one.state_dict() == two.state_dict()
+    assert torch.equal(draw(one, EDM(), 50)[1], draw(two, EDM(), 50)[1])
+    one.state_dict()["sums"][0] = 7.0
+    assert one.state_dict() == two.state_dict(), "the state that is handed out is a copy"
+
+
+def test_balanced_refuses_what_would_spoil_its_means_and_bad_settings() -> None:
+    sampler = balanced(torch.exp)
+    before = sampler.state_dict()
+    for losses, message in (([1.0], "2 times and 1 losses"), ([1.0, math.nan], "the loss at t = 2 is nan"), ([math.inf, 1.0], "is inf")):
+        with pytest.raises(ValueError, match=message):
+            sampler.update([1.0, 2.0], losses)
+    assert sampler.state_dict() == before
+    with pytest.raises(ValueError, match="draw from a schedule first"):
+        Balanced().update([1.0], [1.0])
+    with pytest.raises(ValueError, match="kept with bands = 16, not 8"):
+        Balanced(bands=8).load_state_dict(before)
+    for options in ({"bands": 0}, {"bands": 2.0}, {"memory": True}, {"warmup": -1}, {"std": 0.0}):
+        with pytest.raises(ValueError, match="must be a whole number|mean must be finite"):
+            Balanced(**options)  # type: ignore[arg-type]
 
 
 # -------------------------------------------------------------------------------------------------------- importance

@@ -7,8 +7,8 @@ distribution function.  So t depends on the key, the sample's index and (stratif
 
 ``indices`` are the samples' global numbers, ``positions`` their places 0 .. total-1 in the global batch, whichever
 process holds them.  The weight makes a loss averaged over the draws unbiased where the sampler promises that
-(importance); elsewhere it is 1, and the density itself is the choice.  On a table t is whole, 0 .. T-1, except for
-``log_normal``, which lives on the log-SNR axis and gives fractional t.
+(importance), or levels the losses (balanced); elsewhere it is 1, and the density itself is the choice.  On a table t is
+whole, 0 .. T-1, except for ``log_normal`` and ``balanced``, which live on the log-SNR axis and give fractional t.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from .schedules import Schedule
 
-__all__ = ["TIMES", "Importance", "LogNormal", "LogitNormal", "Stratified", "TimestepSampler", "Uniform"]
+__all__ = ["TIMES", "Balanced", "Importance", "LogNormal", "LogitNormal", "Stratified", "TimestepSampler", "Uniform"]
 
 
 class TimestepSampler(Protocol):
@@ -94,6 +94,8 @@ class LogNormal:
 
     mean: float = -1.2
     std: float = 1.2
+    stratified: bool = False
+    """Whether each sample of a batch of B has one of B equally likely slices of the distribution for itself."""
 
     def __post_init__(self) -> None:
         _check_normal(self.mean, self.std)
@@ -102,6 +104,9 @@ class LogNormal:
         self, schedule: Schedule, key: int, indices: Sequence[int], positions: Sequence[int], total: int
     ) -> tuple[Tensor, Tensor]:
         _check_batch(indices, positions, total)
+        share = uniform(key, indices)
+        if self.stratified:
+            share = (torch.as_tensor(positions, dtype=torch.float64) + share) / total
         ends = torch.tensor(_finite_ends(schedule), dtype=torch.float64)
         low, high = ((-0.5 * schedule.log_snr(ends) - self.mean) / self.std).tolist()
         # The lower tail of the normal keeps its digits, the upper does not: turn an upper interval round.
@@ -112,9 +117,94 @@ class LogNormal:
                 f"log_normal with mean {self.mean} and std {self.std} has no mass within the schedule's noise levels, "
                 f"log(sigma / alpha) from {self.mean + self.std * low:.4g} to {self.mean + self.std * high:.4g}"
             )
-        normal = sign * torch.special.ndtri(bottom + (top - bottom) * uniform(key, indices))
+        normal = sign * torch.special.ndtri(bottom + (top - bottom) * share)
         t = schedule.t(-2.0 * (self.mean + self.std * normal))
         return _with_weight_1(t.clamp(*ends.tolist()))  # an inverse rounds; it never moves t by more than that
+
+
+class Balanced:
+    """Log-normal noise levels, stratified, each weighted by the inverse of the loss that is usual there: none drowns the others.
+
+    The loss of a good network at much noise may be thirty times that at little, and so is what it adds to the gradient; yet
+    what a picture looks like is settled at all of them.  Weights of ``1 / u(level)`` are those at which tasks whose answers
+    are uncertain by u are learnt together (Kendall et al. 1705.07115; Karras et al. 2312.02696, eq. 14-17, who learn u).  Here
+    u is the mean of about the last ``memory`` losses in each of ``bands`` equally likely bands of log(sigma / alpha), linear
+    between their middles.  Weights are scaled so that the mean of the weighted loss is that of the loss itself.
+
+    Over the first ``warmup`` losses the weights grow from 1: ``u ** -p`` with p from 0 to 1.  What is settled at much noise is
+    learnt best while it counts most, and it is what all else is built on.
+
+    The means are state: feed them with :meth:`update`, in one order in all processes, and keep :meth:`state_dict` in the
+    checkpoint.
+    """
+
+    def __init__(self, mean: float = -1.2, std: float = 1.2, bands: int = 16, memory: int = 400, warmup: int = 0) -> None:
+        for name, value, least in (("bands", bands, 1), ("memory", memory, 1), ("warmup", warmup, 0)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ValueError(f"{name} must be a whole number of at least {least}, but is {value!r}")
+        self.levels = LogNormal(mean, std, stratified=True)
+        self.bands, self.memory, self.warmup, self.seen = bands, memory, warmup, 0
+        self._sums, self._counts = [0.0] * bands, [0.0] * bands
+        self._schedule: Schedule | None = None
+
+    def draw(
+        self, schedule: Schedule, key: int, indices: Sequence[int], positions: Sequence[int], total: int
+    ) -> tuple[Tensor, Tensor]:
+        """Times, log-normal, and their weights."""
+        self._schedule = schedule
+        t, _ = self.levels.draw(schedule, key, indices, positions, total)
+        usual = torch.tensor(self.usual(), dtype=torch.float64)
+        at = (self._share(t) * self.bands - 0.5).clamp(0, self.bands - 1)
+        low = at.floor().long().clamp(max=max(0, self.bands - 2))
+        high = (low + 1).clamp(max=self.bands - 1)
+        power = min(1.0, self.seen / self.warmup) if self.warmup else 1.0
+        scale = usual.mean() / (usual ** (1.0 - power)).mean()
+        return t, scale * torch.lerp(usual[low], usual[high], at - low) ** -power
+
+    def usual(self) -> list[float]:
+        """The usual loss of each band, from little noise to much; where few losses are known, nearer to the mean of all."""
+        known = math.fsum(self._counts)
+        overall = math.fsum(self._sums) / known if known else 1.0
+        if overall <= 0.0:
+            return [1.0] * self.bands
+        few = 4.0
+        return [(total + few * overall) / (count + few) for total, count in zip(self._sums, self._counts, strict=True)]
+
+    def update(self, t: Tensor | Sequence[float], loss: Tensor | Sequence[float]) -> None:
+        """Take in the losses (B,), without their weights, that were seen at times t (B,)."""
+        times, losses = torch.as_tensor(t, dtype=torch.float64), torch.as_tensor(loss).tolist()
+        if len(times) != len(losses):
+            raise ValueError(f"a loss for each time expected, but there are {len(times)} times and {len(losses)} losses")
+        if self._schedule is None:
+            raise ValueError("no time was drawn yet: draw from a schedule first")
+        for at, value in zip(times.tolist(), losses, strict=True):
+            if not math.isfinite(value):
+                raise ValueError(f"the loss at t = {at:g} is {value}; balanced times need finite losses")
+        for share, value in zip(self._share(times).tolist(), losses, strict=True):
+            band = min(int(share * self.bands), self.bands - 1)
+            keep = 1.0 - 1.0 / self.memory
+            self._sums[band] = keep * self._sums[band] + value
+            self._counts[band] = keep * self._counts[band] + 1.0
+        self.seen += len(losses)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Sums and counts of the losses of each band, as plain lists, and how many losses were seen in all."""
+        settings = {name: getattr(self, name) for name in ("bands", "memory", "warmup")}
+        return {**settings, "seen": self.seen, "sums": list(self._sums), "counts": list(self._counts)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what :meth:`state_dict` gave; ValueError if it was made with other settings."""
+        for name in ("bands", "memory", "warmup"):
+            if state[name] != getattr(self, name):
+                raise ValueError(f"the stored losses were kept with {name} = {state[name]}, not {getattr(self, name)}")
+        self.seen = int(state["seen"])
+        self._sums = [float(value) for value in state["sums"]]
+        self._counts = [float(value) for value in state["counts"]]
+
+    def _share(self, t: Tensor) -> Tensor:
+        """Which share of the normal distribution lies at less noise than t."""
+        assert self._schedule is not None
+        return torch.special.ndtr((-0.5 * self._schedule.log_snr(t) - self.levels.mean) / self.levels.std)
 
 
 class Importance:
@@ -204,6 +294,7 @@ TIMES: dict[str, Callable[..., TimestepSampler]] = {
     "importance": Importance,
     "logit_normal": LogitNormal,
     "log_normal": LogNormal,
+    "balanced": Balanced,
 }
 """Name -> sampler; called with the sampler's options."""
 

@@ -66,8 +66,9 @@ class TrainConfig:
     """The schedule's own settings, such as ``num_timesteps`` or ``sigma_max``."""
     prediction: str = "edm"
     """What the network is trained to give (``noisepath.denoiser.PREDICTIONS``)."""
-    times: str = "log_normal"
-    """Which noise levels a step trains on (``noisepath.times.TIMES``)."""
+    times: str | None = None
+    """Which noise levels a step trains on (``noisepath.times.TIMES``); if not given balanced for networks that hear texts, else
+    log_normal."""
     times_options: dict[str, int | float] = field(default_factory=dict)
     """The sampler's own settings, such as ``mean`` and ``std``."""
     weighting: str = "plain"
