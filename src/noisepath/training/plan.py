@@ -58,7 +58,7 @@ MINUTES_AT_MOST = {"cpu": 60.0}
 MINUTES_ON_ACCELERATOR = 480.0
 KEPT_AT_ONCE = 640 * 2**20
 """Bytes that a part of a batch keeps for its gradient on a CPU, in float32."""
-LAYOUT_FIRST = 64_000
+LAYOUT_FIRST = 128_000
 """Pictures shown until noise levels are balanced: until then a text is heard above all for what stands where."""
 MUON_FASTER = 3
 """How much higher its rate is than AdamW's."""
