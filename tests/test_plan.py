@@ -210,7 +210,7 @@ def test_texts_are_learnt_with_more_noise_with_muon_and_places() -> None:
     text = Part("text", "text", 40, length=8)
     told, network, choices = choose(TrainConfig(), (3, 32, 32), 0, "cpu", (text,))
     plain, other, _ = choose(TrainConfig(), (3, 32, 32), 0, "cpu")
-    assert told.times_options == {"mean": plain.times_options["mean"] + 0.5, "std": 1.4, "warmup": 128_000}
+    assert told.times_options == {"mean": plain.times_options["mean"] + 0.5, "std": 1.4}
     assert told.optimizer == "muon" and plain.optimizer is None
     assert (told.times, plain.times) == ("balanced", "log_normal")
     assert plain.learning_rate is not None and told.learning_rate == 3 * plain.learning_rate
@@ -220,4 +220,4 @@ def test_texts_are_learnt_with_more_noise_with_muon_and_places() -> None:
     assert said.optimizer == "adamw" and said.times_options["mean"] == -1.0
     assert said.learning_rate == plain.learning_rate
     said, _, choices = choose(TrainConfig(times="log_normal"), (3, 32, 32), 0, "cpu", (text,))
-    assert said.times == "log_normal" and "warmup" not in said.times_options and "weights" not in {choice.name for choice in choices}
+    assert said.times == "log_normal" and "weights" not in {choice.name for choice in choices}

@@ -131,19 +131,16 @@ class Balanced:
     u is the mean of about the last ``memory`` losses in each of ``bands`` equally likely bands of log(sigma / alpha), linear
     between their middles.  Weights are scaled so that the mean of the weighted loss is that of the loss itself.
 
-    Over the first ``warmup`` losses the weights grow from 1: ``u ** -p`` with p from 0 to 1.  What is settled at much noise is
-    learnt best while it counts most, and it is what all else is built on.
-
     The means are state: feed them with :meth:`update`, in one order in all processes, and keep :meth:`state_dict` in the
     checkpoint.
     """
 
-    def __init__(self, mean: float = -1.2, std: float = 1.2, bands: int = 16, memory: int = 400, warmup: int = 0) -> None:
-        for name, value, least in (("bands", bands, 1), ("memory", memory, 1), ("warmup", warmup, 0)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"{name} must be a whole number of at least {least}, but is {value!r}")
+    def __init__(self, mean: float = -1.2, std: float = 1.2, bands: int = 16, memory: int = 400) -> None:
+        for name, value in (("bands", bands), ("memory", memory)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be a whole number of at least 1, but is {value!r}")
         self.levels = LogNormal(mean, std, stratified=True)
-        self.bands, self.memory, self.warmup, self.seen = bands, memory, warmup, 0
+        self.bands, self.memory = bands, memory
         self._sums, self._counts = [0.0] * bands, [0.0] * bands
         self._schedule: Schedule | None = None
 
@@ -157,9 +154,7 @@ class Balanced:
         at = (self._share(t) * self.bands - 0.5).clamp(0, self.bands - 1)
         low = at.floor().long().clamp(max=max(0, self.bands - 2))
         high = (low + 1).clamp(max=self.bands - 1)
-        power = min(1.0, self.seen / self.warmup) if self.warmup else 1.0
-        scale = usual.mean() / (usual ** (1.0 - power)).mean()
-        return t, scale * torch.lerp(usual[low], usual[high], at - low) ** -power
+        return t, usual.mean() / torch.lerp(usual[low], usual[high], at - low)
 
     def usual(self) -> list[float]:
         """The usual loss of each band, from little noise to much; where few losses are known, nearer to the mean of all."""
@@ -185,19 +180,16 @@ class Balanced:
             keep = 1.0 - 1.0 / self.memory
             self._sums[band] = keep * self._sums[band] + value
             self._counts[band] = keep * self._counts[band] + 1.0
-        self.seen += len(losses)
 
     def state_dict(self) -> dict[str, Any]:
-        """Sums and counts of the losses of each band, as plain lists, and how many losses were seen in all."""
-        settings = {name: getattr(self, name) for name in ("bands", "memory", "warmup")}
-        return {**settings, "seen": self.seen, "sums": list(self._sums), "counts": list(self._counts)}
+        """Sums and counts of the losses of each band, as plain lists."""
+        return {"bands": self.bands, "memory": self.memory, "sums": list(self._sums), "counts": list(self._counts)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what :meth:`state_dict` gave; ValueError if it was made with other settings."""
-        for name in ("bands", "memory", "warmup"):
+        for name in ("bands", "memory"):
             if state[name] != getattr(self, name):
                 raise ValueError(f"the stored losses were kept with {name} = {state[name]}, not {getattr(self, name)}")
-        self.seen = int(state["seen"])
         self._sums = [float(value) for value in state["sums"]]
         self._counts = [float(value) for value in state["counts"]]
 
