@@ -123,7 +123,7 @@ class LogNormal:
 
 
 class Balanced:
-    """Log-normal noise levels, stratified, each weighted by the inverse of the loss that is usual there: none drowns the others.
+    """Log-normal noise levels, stratified, each weighted by the inverse of its usual loss, so that none drowns the others.
 
     The loss of a good network at much noise may be thirty times that at little, and so is what it adds to the gradient; yet
     what a picture looks like is settled at all of them.  Weights of ``1 / u(level)`` are those at which tasks whose answers
@@ -196,7 +196,8 @@ class Balanced:
     def _share(self, t: Tensor) -> Tensor:
         """Which share of the normal distribution lies at less noise than t."""
         assert self._schedule is not None
-        return torch.special.ndtr((-0.5 * self._schedule.log_snr(t) - self.levels.mean) / self.levels.std)
+        share: Tensor = torch.special.ndtr((-0.5 * self._schedule.log_snr(t) - self.levels.mean) / self.levels.std)
+        return share
 
 
 class Importance:

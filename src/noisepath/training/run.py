@@ -228,6 +228,7 @@ def build(
     vocabulary = learnt(data, config) if vocabulary is None else vocabulary
     config, numbers, choices = planning.choose(config, data.shape, vocabulary.classes, device, vocabulary.parts)
     schedule = schedules.schedule(config.schedule, **config.schedule_options)
+    assert config.times is not None, "the plan fills it in"
     times_kind = lookup(TIMES, config.times, "times")
     check_options(f"times {config.times!r}", times_kind, config.times_options)
     times = times_kind(**config.times_options)
