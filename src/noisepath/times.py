@@ -127,7 +127,7 @@ class Balanced:
 
     The loss of a good network at much noise may be thirty times that at little, and so is what it adds to the gradient; yet
     what a picture looks like is settled at all of them.  Weights of ``1 / u(level)`` are those at which tasks whose answers
-    are uncertain by u are learnt together (Kendall et al. 1705.07115; Karras et al. 2312.02696, eq. 14-17, who learn u).  Here
+    are uncertain by u are learnt together (Kendall et al. 1705.07115; Karras et al. 2312.02696, who learn u).  Here
     u is the mean of about the last ``memory`` losses in each of ``bands`` equally likely bands of log(sigma / alpha), linear
     between their middles.  Weights are scaled so that the mean of the weighted loss is that of the loss itself.
 
