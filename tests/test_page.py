@@ -9,7 +9,6 @@ import re
 import shutil
 import subprocess
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -18,107 +17,11 @@ import pytest
 from PIL import Image
 
 from noisepath import page
-from noisepath.evaluation.distances import Interval
-from noisepath.evaluation.heldout import Mean
-from noisepath.evaluation.report import ClassReading, Figure, LevelLoss, Reader, Report, SampleSet, Sampling, Suspect, Terms
 from noisepath.page.words import figure
+from paged import BOARD, EDITS, EVALUATED, PICTURES, STEPS, Seen, board_record, line, make_run, page_of, png
 
-EVALUATED = [f"evaluation/{name}.png" for name in ("loss_by_level", "neighbours", "grid-1", "grid-2")]
-BOARD = [f"board/{name}.png" for name in ("cell-0-0", "cell-0-1", "cell-1-0", "cell-1-1", "way-0", "way-1")]
-EDITS = [f"edits/20261129T010203000000-1-00{i}-{name}.png" for i, names in enumerate(("before after", "before mask after"))
-         for name in names.split()]  # fmt: skip
-PICTURES = 4 + 1 + 5 + len(BOARD) + len(EDITS)  # of the evaluation, the newest grid, all five small, the board, the edits
-STEPS = (75, 150, 300, 600, 1200)
 BROWSER = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
 in_a_browser = pytest.mark.skipif(BROWSER is None, reason="there is no Chromium here")
-
-
-# --- a run to look at -------------------------------------------------------------------------------------------------
-
-
-def _png(path: Path, height: int = 12, width: int = 20) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    values = np.random.default_rng(height).integers(0, 255, (height, width), dtype=np.uint8)
-    Image.fromarray(values).save(path)
-
-
-def _plan(word: str = "size") -> dict[str, object]:
-    return {
-        "pictures": 1797,
-        "shape": [1, 8, 8],
-        "classes": [f"{word}{i}" for i in range(10)],
-        "parameters": 1234567,
-        "steps": 1200,
-        "seconds": 180.0,
-        "bytes": 6.2e8,
-        "device": word,
-        "choices": [{"name": word, "value": word, "reason": word}, {"name": "steps", "value": 1200, "reason": "3 minutes"}],
-    }
-
-
-def _report(word: str = "word") -> dict[str, object]:
-    """A report as an evaluation writes it, unguided and guided."""
-
-    def samples(guidance: float) -> SampleSet:
-        sampling = Sampling("dpmpp_2m", "log_snr", 20, 20, guidance, 0)
-        terms = Terms(1000, 300, "held-out", "0" * 64, word, "1" * 64, "none", sampling, "0.1.0")
-        reads = Interval(0.951, 0.972, "Wilson")
-        figures = (
-            Figure("read_as_asked", 0.9613, reads, 0.9884, None, terms),
-            Figure("frechet_distance", None, None, None, None, terms, reason=word),
-            Figure("kernel_distance", 1.5 * guidance, Interval(1.25, 1.75, word), 1.0, Interval(0.9, 1.1, word), terms),
-        )
-        suspects = (Suspect(sample=3, index=17, nearest=word, distance=0.25, copied=False),)
-        return SampleSet(sampling, figures, (ClassReading(word, 40, 30, None, 10, 9),), suspects, f"grid-{guidance:g}.png")
-
-    losses = (LevelLoss(0.0, 0.1, Mean(0.05, 0.01, 8), None),)
-    reader = Reader("2" * 64, 1400, 300, 0.97, None)
-    sets = (samples(1.0), samples(2.0))
-    return Report("0.1.0", word, word, 1797, 300, (1, 8, 8), 1200, sets, losses, reader, (word,)).to_dict()
-
-
-def _board(word: str = "word") -> dict[str, object]:
-    """A board of two prompts and two scales."""
-    return {
-        "format": "noisepath board 1", "noisepath": "0.1.0", "step": 1200, "seeds": 4, "seed": 0, "guidance": [1.0, 2.0],
-        "rows": [{"words": word, "asked": {"text": word}}, {"words": f"{word} again", "asked": {"text": word}}],
-        "sampler": {"solver": word, "spacing": word, "steps": 20},
-        "ways": {"pictures": [{"row": 0, "number": 0}, {"row": 1, "number": 0}], "guidance": 2.0,
-                 "levels": [[1.0, 80.0], [0.6, 0.8], [1.0, 0.0]]},
-    }  # fmt: skip
-
-
-def _edits(word: str = "word") -> dict[str, object]:
-    def edit(i: int) -> dict[str, object]:
-        key = f"20261129T010203000000-1-00{i}"
-        return {"id": key, "name": f"{word}.png", "what": word, "results": 1, "said": {"classes": [word], "strength": 0.5}}
-
-    return {"format": "noisepath edits 1", "edits": [edit(0), edit(1)]}
-
-
-def _line(step: int) -> str:
-    loss = 0.3 + 0.7 * math.exp(-step / 120)
-    return json.dumps({"step": step, "loss": loss, "rate": 3e-3, "pictures_per_s": 400.0, "seconds": step * 0.15, "skipped": 0})
-
-
-def _make_run(run: Path, word: str = "word") -> Path:
-    """A run with everything in it; ``word`` stands wherever a file may hold words."""
-    run.mkdir(parents=True)
-    (run / "plan.json").write_text(json.dumps(_plan(word)))
-    (run / "log.jsonl").write_text("".join(_line(step) + "\n" for step in range(10, 1201, 10)))
-    (run / "run.toml").write_text(f"# {word}\n[data]\ndata = {json.dumps(word)}\n\n[train]\nsteps = 1200\n")
-    for step in STEPS:
-        _png(run / "samples" / f"{step:06d}.png")
-    for step in (600, 1200):
-        (run / "checkpoints" / f"step-{step:06d}").mkdir(parents=True)
-    (run / "evaluation").mkdir()
-    (run / "evaluation" / "report.json").write_text(json.dumps(_report(word)))
-    for name in ("loss.png", *EVALUATED, *BOARD, *EDITS):
-        _png(run / name)
-    (run / "board" / "board.json").write_text(json.dumps(_board(word)))
-    (run / "edits" / "edits.json").write_text(json.dumps(_edits(word)))
-    return run
-
 
 PARTS = ["plan.json", "log.jsonl", "run.toml", "samples", "checkpoints", "evaluation", "loss.png", "evaluation/report.json"]
 PARTS += [*EVALUATED, "board", "board/board.json", "board/cell-0-1.png", "board/way-0.png"]
@@ -128,62 +31,12 @@ JSON_PARTS = ["plan.json", "log.jsonl", "run.toml", "evaluation/report.json", "b
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _make_run(tmp_path_factory.mktemp("runs") / "digits")
+    return make_run(tmp_path_factory.mktemp("runs") / "digits")
 
 
 @pytest.fixture(scope="module")
 def written(run: Path) -> Seen:
-    return _written(run)
-
-
-class Seen(HTMLParser):
-    """The elements, attributes and texts of a page; every element must be closed by its own end."""
-
-    VOID = {"meta", "img", "input", "br"}
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.words: dict[str, list[str]] = {}
-        self.rows: list[list[str]] = []
-        self.open: list[str] = []
-        self.source = text
-        self.feed(text)
-        self.close()
-        assert not self.open
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        assert len({name for name, _ in attrs}) == len(attrs)
-        self.elements.append((tag, dict(attrs)))
-        if tag == "tr":
-            self.rows.append([])
-        if tag in ("td", "th"):
-            self.rows[-1].append("")
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open and data.strip():
-            self.words.setdefault(self.open[-1], []).append(data)
-            if "tr" in self.open:
-                self.rows[-1][-1] = f"{self.rows[-1][-1]} {data}".strip()
-
-    def all(self, tag: str, name: str) -> list[str]:
-        """An attribute of all elements of a kind that have it."""
-        return [value for kind, attrs in self.elements if kind == tag and (value := attrs.get(name)) is not None]
-
-    def text(self) -> str:
-        return " ".join(word for tag, words in self.words.items() if tag not in ("style", "script") for word in words)
-
-    def structure(self) -> list[tuple[str, list[str]]]:
-        return [(tag, sorted(attrs)) for tag, attrs in self.elements]
-
-
-def _written(run: Path) -> Seen:
-    return Seen(page.write(run).read_text(encoding="utf-8"))
+    return page_of(run)
 
 
 # --- what is on it ----------------------------------------------------------------------------------------------------
@@ -217,11 +70,11 @@ def test_a_report_of_another_make_is_shown_as_far_as_it_is_understood(tmp_path: 
     (tmp_path / "evaluation").mkdir()
     odd = {"samples": [7, {"figures": [{"name": "depth", "value": 0.5}, None], "sampling": 3}], "notes": "none", "reader": [1]}
     (tmp_path / "evaluation" / "report.json").write_text(json.dumps(odd))
-    assert ["depth", "0.500", "–"] in _written(tmp_path).rows
+    assert ["depth", "0.500", "–"] in page_of(tmp_path).rows
     outside = {"samples": [{"grid": "../../secret.png"}, {"grid": "/etc/passwd"}, {"grid": ["x"]}]}
     (tmp_path / "evaluation" / "report.json").write_text(json.dumps(outside))
-    _png(tmp_path.parent / "secret.png")
-    assert not _written(tmp_path).all("img", "src")
+    png(tmp_path.parent / "secret.png")
+    assert not page_of(tmp_path).all("img", "src")
 
 
 def test_pictures_are_named_by_paths_from_the_folder_and_have_their_size_and_words(written: Seen, run: Path) -> None:
@@ -251,10 +104,10 @@ def test_a_board_is_a_row_for_each_prompt_and_a_column_for_each_guidance_scale(w
 
 
 def test_a_board_of_a_model_that_is_not_asked_has_neither_rows_nor_scales(tmp_path: Path) -> None:
-    run = _make_run(tmp_path / "run")
-    told = {**_board(), "rows": [{"words": "", "asked": {}}], "guidance": [1.0], "seeds": 16}
+    run = make_run(tmp_path / "run")
+    told = {**board_record(), "rows": [{"words": "", "asked": {}}], "guidance": [1.0], "seeds": 16}
     (run / "board" / "board.json").write_text(json.dumps(told))
-    seen = _written(run)
+    seen = page_of(run)
     assert "Different noise" in seen.words["h2"] and "guidance 1" not in seen.words["th"]
     assert next(attrs["alt"] for tag, attrs in seen.elements if tag == "img" and "cell" in str(attrs["src"])) == "16 pictures"
 
@@ -268,10 +121,10 @@ def test_edits_stand_before_and_after_the_newest_first(written: Seen) -> None:
 @pytest.mark.parametrize("outside", ["../secret", "/etc/passwd", "..", "a/b", 7, None, ["x"]])
 def test_no_path_is_taken_from_the_names_in_a_record(outside: object, tmp_path: Path) -> None:
     for name in ("before", "after"):
-        _png(tmp_path / f"secret-{name}.png")
-    run = _make_run(tmp_path / "run")
+        png(tmp_path / f"secret-{name}.png")
+    run = make_run(tmp_path / "run")
     (run / "edits" / "edits.json").write_text(json.dumps({"edits": [{"id": outside}, 7, None]}))
-    assert not [name for name in _written(run).all("img", "src") if "edits" in name or "secret" in name]
+    assert not [name for name in page_of(run).all("img", "src") if "edits" in name or "secret" in name]
 
 
 def test_the_page_needs_nothing_from_elsewhere(written: Seen) -> None:
@@ -290,11 +143,11 @@ def test_the_page_is_made_without_torch_and_its_files_come_with_the_package() ->
 
 
 def test_a_run_under_way_says_where_it_stands_and_how_it_goes_on(tmp_path: Path) -> None:
-    run = _make_run(tmp_path / "my run")
-    (run / "log.jsonl").write_text("".join(_line(step) + "\n" for step in range(10, 641, 10)))
+    run = make_run(tmp_path / "my run")
+    (run / "log.jsonl").write_text("".join(line(step) + "\n" for step in range(10, 641, 10)))
     (run / "samples" / "001200.png").unlink()
     shutil.rmtree(run / "checkpoints" / "step-001200")
-    seen = _written(run)
+    seen = page_of(run)
     assert "At step 640 of 1,200." in seen.text()
     assert "from step 600, its newest checkpoint" in seen.text()
     assert f"noisepath train --resume '{run}'" in seen.words["code"]
@@ -302,22 +155,22 @@ def test_a_run_under_way_says_where_it_stands_and_how_it_goes_on(tmp_path: Path)
 
 
 def test_a_run_without_anything_has_a_page_that_says_so(tmp_path: Path) -> None:
-    seen = _written(tmp_path)
+    seen = page_of(tmp_path)
     assert "It has just begun" in seen.text()
     assert seen.words["h2"] == ["How to go on"]
 
 
 @pytest.mark.parametrize("part", PARTS)
 def test_any_part_may_be_missing_and_any_may_be_the_only_one(part: str, tmp_path: Path) -> None:
-    whole = _make_run(tmp_path / "whole")
+    whole = make_run(tmp_path / "whole")
     alone = tmp_path / "alone" / part
     alone.parent.mkdir(parents=True)
     (shutil.copytree if (whole / part).is_dir() else shutil.copy)(whole / part, alone)
     (shutil.rmtree if (whole / part).is_dir() else Path.unlink)(whole / part)
     for run in (whole, tmp_path / "alone"):
-        seen = _written(run)
+        seen = page_of(run)
         assert all((run / unquote(url)).is_file() for url in seen.all("img", "src"))
-    assert part not in _written(whole).all("img", "src")
+    assert part not in page_of(whole).all("img", "src")
 
 
 @pytest.mark.parametrize("part", JSON_PARTS)
@@ -335,37 +188,37 @@ def test_any_part_may_be_missing_and_any_may_be_the_only_one(part: str, tmp_path
     ids=range(14),
 )  # fmt: skip
 def test_a_file_that_is_damaged_is_passed_over(part: str, content: bytes, tmp_path: Path) -> None:
-    run = _make_run(tmp_path / "run")
+    run = make_run(tmp_path / "run")
     (run / part).write_bytes(content)
-    seen = _written(run)
+    seen = page_of(run)
     assert "How to go on" in seen.words["h2"]
     assert not re.search(r"\b(nan|inf)\b", " ".join(seen.all("svg", "data-points") + seen.all("path", "d")))
 
 
 def test_damaged_lines_of_the_log_are_counted_and_the_others_are_drawn(tmp_path: Path) -> None:
-    run = _make_run(tmp_path / "run")
-    (run / "log.jsonl").write_text(f'{_line(10)}\n{{"step": 20, "lo\n\n{_line(30)}\nrubbish\n{_line(40)[:-5]}')
-    seen = _written(run)
+    run = make_run(tmp_path / "run")
+    (run / "log.jsonl").write_text(f'{line(10)}\n{{"step": 20, "lo\n\n{line(30)}\nrubbish\n{line(40)[:-5]}')
+    seen = page_of(run)
     assert "2 damaged lines" not in seen.text() and "3 damaged lines of the log" in seen.text()
     assert [words.split(":")[0] for _, _, words in json.loads(seen.all("svg", "data-points")[0])] == ["Step 10", "Step 30"]
 
 
 def test_a_picture_that_is_none_is_left_out(tmp_path: Path) -> None:
-    run = _make_run(tmp_path / "run")
+    run = make_run(tmp_path / "run")
     (run / "samples" / "000075.png").write_bytes(b"")
     (run / "samples" / "000150.png").write_text("no picture, though its name says so")
     (run / "evaluation" / "neighbours.png").unlink()
     (run / "evaluation" / "neighbours.png").mkdir()
-    seen = _written(run)
+    seen = page_of(run)
     assert seen.all("a", "href")[:3] == [f"samples/{step:06d}.png" for step in STEPS[2:]]
     assert "Nearest training pictures" not in seen.words["h2"]
 
 
 def test_many_grids_are_spread_evenly_with_the_first_and_the_newest(tmp_path: Path) -> None:
-    _png(tmp_path / "samples" / "000001.png")
+    png(tmp_path / "samples" / "000001.png")
     for step in range(2, 202):
         shutil.copy(tmp_path / "samples" / "000001.png", tmp_path / "samples" / f"{step:06d}.png")
-    seen = _written(tmp_path)
+    seen = page_of(tmp_path)
     shown = [int(step) for step in seen.all("li", "data-step")]
     assert len(shown) == 60 and shown[0] == 1 and shown[-1] == 201
     assert set(np.diff(shown)) <= {3, 4}
@@ -378,15 +231,15 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_the_page_is_replaced_and_nothing_else_is_left(tmp_path: Path) -> None:
-    run = _make_run(tmp_path / "run")
+    run = make_run(tmp_path / "run")
     before = {path.name for path in run.iterdir()}
     assert page.write(str(run)) == page.write(run) == run / "index.html"
     assert {path.name for path in run.iterdir()} == before | {"index.html"}
 
 
 def test_a_single_line_of_the_log_is_a_dot(tmp_path: Path) -> None:
-    (tmp_path / "log.jsonl").write_text(_line(10))
-    seen = _written(tmp_path)
+    (tmp_path / "log.jsonl").write_text(line(10))
+    seen = page_of(tmp_path)
     assert len([tag for tag, _ in seen.elements if tag == "circle"]) == 2
 
 
@@ -400,8 +253,8 @@ def test_a_single_line_of_the_log_is_a_dot(tmp_path: Path) -> None:
      "<!--", "]]>", "{run}", "%s%n", "../x", "javascript:alert(1)", "</code></pre>", "\u202eevil", "日本語 ü"],
 )  # fmt: skip
 def test_words_change_no_element_of_the_page_and_are_shown_as_they_are(word: str, written: Seen, tmp_path: Path) -> None:
-    run = _make_run(tmp_path / "digits", word)
-    seen = _written(run)
+    run = make_run(tmp_path / "digits", word)
+    seen = page_of(run)
     assert seen.structure() == written.structure()
     assert word in seen.words["td"] and word in " ".join(seen.words["pre"] if "pre" in seen.words else seen.words["code"])
     assert f"{word}0, {word}1" in seen.text()
@@ -437,7 +290,7 @@ def _told(seen: Seen, name: str) -> str | None:
 @in_a_browser
 @pytest.mark.parametrize("name", ["digits", "my run #2, 50% of it?", "größe & <b>日本"])
 def test_a_page_opened_from_disk_shows_every_picture_and_has_no_error(name: str, tmp_path: Path) -> None:
-    run = _make_run(tmp_path / name / "run", "<script>document.title = 'taken'</script>")
+    run = make_run(tmp_path / name / "run", "<script>document.title = 'taken'</script>")
     shutil.move(run, tmp_path / name / name)
     seen = _opened(page.write(tmp_path / name / name), tmp_path / "profile")
     assert _told(seen, "errors") == "0"
@@ -450,7 +303,7 @@ def test_a_page_opened_from_disk_shows_every_picture_and_has_no_error(name: str,
 
 @in_a_browser
 def test_a_picture_that_went_away_and_a_foreign_script_are_noticed(tmp_path: Path) -> None:
-    run = _make_run(tmp_path / "run")
+    run = make_run(tmp_path / "run")
     path = page.write(run)
     (run / "evaluation" / "neighbours.png").unlink()
     path.write_text(path.read_text().replace("</footer>", "</footer><script>document.title = 'taken'</script>"))
@@ -487,7 +340,7 @@ addEventListener("load", () => {
 
 @in_a_browser
 def test_the_slider_turns_to_other_steps_and_the_chart_is_read_under_the_pointer(tmp_path: Path) -> None:
-    path = page.write(_make_run(tmp_path / "run"))
+    path = page.write(make_run(tmp_path / "run"))
     text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", path.read_text())
     path.write_text(text.replace("</footer>", f"</footer><script>{TOUCHES}</script>"))
     seen = _opened(path, tmp_path / "profile")

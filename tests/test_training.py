@@ -102,11 +102,16 @@ def test_training_leaves_torchs_own_generator_alone() -> None:
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_a_run_goes_on_from_its_state_as_if_it_had_never_stopped() -> None:
-    changes: dict[str, Any] = {
-        "schedule": "linear", "schedule_options": {"num_timesteps": 4, "beta_end": 0.5}, "prediction": "v",
-        "times": "importance", "times_options": {"history": 1}, "dropout": 0.1,
-    }  # fmt: skip
+TABLE = {"schedule": "linear", "schedule_options": {"num_timesteps": 4, "beta_end": 0.5}, "prediction": "v"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{**TABLE, "times": "importance", "times_options": {"history": 1}}, {"times": "balanced"}],
+    ids=["importance", "balanced"],
+)
+def test_a_run_goes_on_from_its_state_as_if_it_had_never_stopped(changes: dict[str, Any]) -> None:
+    changes = {**changes, "dropout": 0.1}
     straight, first, second = (_trainer(6, **changes) for _ in range(3))
     for _ in range(6):
         straight.step()

@@ -62,8 +62,7 @@ class Stratified:
         self, schedule: Schedule, key: int, indices: Sequence[int], positions: Sequence[int], total: int
     ) -> tuple[Tensor, Tensor]:
         _check_batch(indices, positions, total)
-        places = torch.tensor(list(positions), dtype=torch.float64)
-        return _with_weight_1(_place(schedule, (places + uniform(key, indices)) / total))
+        return _with_weight_1(_place(schedule, _sliced(uniform(key, indices), positions, total)))
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ class LogNormal:
         _check_batch(indices, positions, total)
         share = uniform(key, indices)
         if self.stratified:
-            share = (torch.as_tensor(positions, dtype=torch.float64) + share) / total
+            share = _sliced(share, positions, total)
         ends = torch.tensor(_finite_ends(schedule), dtype=torch.float64)
         low, high = ((-0.5 * schedule.log_snr(ends) - self.mean) / self.std).tolist()
         # The lower tail of the normal keeps its digits, the upper does not: turn an upper interval round.
@@ -136,9 +135,8 @@ class Balanced:
     """
 
     def __init__(self, mean: float = -1.2, std: float = 1.2, bands: int = 16, memory: int = 400) -> None:
-        for name, value in (("bands", bands), ("memory", memory)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be a whole number of at least 1, but is {value!r}")
+        _check_whole("bands", bands)
+        _check_whole("memory", memory)
         self.levels = LogNormal(mean, std, stratified=True)
         self.bands, self.memory = bands, memory
         self._sums, self._counts = [0.0] * bands, [0.0] * bands
@@ -167,17 +165,12 @@ class Balanced:
 
     def update(self, t: Tensor | Sequence[float], loss: Tensor | Sequence[float]) -> None:
         """Take in the losses (B,), without their weights, that were seen at times t (B,)."""
-        times, losses = torch.as_tensor(t, dtype=torch.float64), torch.as_tensor(loss).tolist()
-        if len(times) != len(losses):
-            raise ValueError(f"a loss for each time expected, but there are {len(times)} times and {len(losses)} losses")
+        times, losses = _checked_losses(t, loss)
         if self._schedule is None:
             raise ValueError("no time was drawn yet: draw from a schedule first")
-        for at, value in zip(times.tolist(), losses, strict=True):
-            if not math.isfinite(value):
-                raise ValueError(f"the loss at t = {at:g} is {value}; balanced times need finite losses")
-        for share, value in zip(self._share(times).tolist(), losses, strict=True):
+        keep = 1.0 - 1.0 / self.memory
+        for share, value in zip(self._share(torch.tensor(times, dtype=torch.float64)).tolist(), losses, strict=True):
             band = min(int(share * self.bands), self.bands - 1)
-            keep = 1.0 - 1.0 / self.memory
             self._sums[band] = keep * self._sums[band] + value
             self._counts[band] = keep * self._counts[band] + 1.0
 
@@ -187,9 +180,7 @@ class Balanced:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what :meth:`state_dict` gave; ValueError if it was made with other settings."""
-        for name in ("bands", "memory"):
-            if state[name] != getattr(self, name):
-                raise ValueError(f"the stored losses were kept with {name} = {state[name]}, not {getattr(self, name)}")
+        _check_same(self, state, ("bands", "memory"))
         self._sums = [float(value) for value in state["sums"]]
         self._counts = [float(value) for value in state["counts"]]
 
@@ -210,8 +201,7 @@ class Importance:
     """
 
     def __init__(self, history: int = 10, mixing: float = 0.001) -> None:
-        if isinstance(history, bool) or not isinstance(history, int) or history < 1:
-            raise ValueError(f"history must be a whole number of at least 1, but is {history!r}")
+        _check_whole("history", history)
         if not 0.0 <= mixing <= 1.0:
             raise ValueError(f"mixing must lie in [0, 1], but is {mixing}")
         self.history = history
@@ -249,15 +239,11 @@ class Importance:
 
     def update(self, t: Tensor | Sequence[float], loss: Tensor | Sequence[float]) -> None:
         """Remember the losses (B,), without their weights, that were seen at times t (B,)."""
-        times, losses = torch.as_tensor(t).tolist(), torch.as_tensor(loss).tolist()
-        if len(times) != len(losses):
-            raise ValueError(f"a loss for each time expected, but there are {len(times)} times and {len(losses)} losses")
-        for at, value in zip(times, losses, strict=True):
+        times, losses = _checked_losses(t, loss)
+        for at in times:
             if not (0 <= at < len(self._squares) and at == int(at)):
                 known = f"0..{len(self._squares) - 1}" if self._squares else "none yet: draw from a schedule first"
                 raise ValueError(f"t = {at} is none of the timesteps that are kept ({known})")
-            if not math.isfinite(value):
-                raise ValueError(f"the loss at t = {at:g} is {value}; importance sampling needs finite losses")
         for at, value in zip(times, losses, strict=True):
             squares = self._squares[int(at)]
             squares.append(float(value) ** 2)
@@ -269,9 +255,7 @@ class Importance:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what :meth:`state_dict` gave; ValueError if it was made with other settings."""
-        for name in ("history", "mixing"):
-            if state[name] != getattr(self, name):
-                raise ValueError(f"the stored losses were kept with {name} = {state[name]}, not {getattr(self, name)}")
+        _check_same(self, state, ("history", "mixing"))
         self._squares = [[float(v) for v in squares] for squares in state["squares"]]
 
     def _fit(self, num_timesteps: int) -> None:
@@ -299,6 +283,11 @@ def _place(schedule: Schedule, share: Tensor) -> Tensor:
     return schedule.t_min + (schedule.t_max - schedule.t_min) * share
 
 
+def _sliced(share: Tensor, positions: Sequence[int], total: int) -> Tensor:
+    """Uniform numbers, each brought into the slice of its place among ``total`` equal ones."""
+    return (torch.tensor(list(positions), dtype=torch.float64) + share) / total
+
+
 def _with_weight_1(t: Tensor) -> tuple[Tensor, Tensor]:
     return t, torch.ones_like(t)
 
@@ -310,6 +299,28 @@ def _finite_ends(schedule: Schedule) -> tuple[float, float]:
         clean, noisy = torch.isfinite(schedule.log_snr(torch.tensor([first, last], dtype=torch.float64))).tolist()
         first, last = first + (not clean), last - (not noisy)
     return first, last
+
+
+def _checked_losses(t: Tensor | Sequence[float], loss: Tensor | Sequence[float]) -> tuple[list[float], list[float]]:
+    """Times and their losses as plain numbers; ValueError unless there is a finite loss for each."""
+    times, losses = torch.as_tensor(t).tolist(), torch.as_tensor(loss).tolist()
+    if len(times) != len(losses):
+        raise ValueError(f"a loss for each time expected, but there are {len(times)} times and {len(losses)} losses")
+    for at, value in zip(times, losses, strict=True):
+        if not math.isfinite(value):
+            raise ValueError(f"the loss at t = {at:g} is {value}; times that learn from losses need finite ones")
+    return times, losses
+
+
+def _check_same(sampler: object, state: dict[str, Any], names: Sequence[str]) -> None:
+    for name in names:
+        if state[name] != getattr(sampler, name):
+            raise ValueError(f"the stored losses were kept with {name} = {state[name]}, not {getattr(sampler, name)}")
+
+
+def _check_whole(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1, but is {value!r}")
 
 
 def _check_normal(mean: float, std: float) -> None:

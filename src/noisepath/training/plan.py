@@ -13,7 +13,7 @@ The rules, for a longer side of s pixels:
                 to 0: neighbouring pixels are alike, so that it takes more noise to hide what a picture shows; around 0.5 more,
                 and over a wider range, where a text says what is to be seen: that is settled while there is much noise, and
                 balanced there, since the loss at that much noise drowns the one that forms are learnt from
-    optimizer   Muon where there are texts, which it learns from half of the pictures that AdamW needs; else AdamW
+    optimizer   Muon where there are texts, which it learns from two thirds of the pictures that AdamW needs; else AdamW
     rate        3e-3 up to 2 million parameters, 2e-3 up to 12 million, 5e-4 beyond; of a transformer 1e-3 up to 12 million,
                 1e-4 beyond (Peebles & Xie); three times that with Muon, whose steps go in all directions alike
     length      each picture 50 times, but 80,000 pictures at least; at most 60 minutes on a CPU, 8 hours on an accelerator
@@ -150,7 +150,7 @@ def choose(
         choices.append(Choice("times", f"{options['mean']:g}", f"mean log sigma of the noise that is trained on, {what}"))
     if config.optimizer is None and hears:
         config = replace(config, optimizer="muon")
-        choices.append(Choice("optimizer", "muon", "texts are learnt from half of the pictures that AdamW needs"))
+        choices.append(Choice("optimizer", "muon", "texts are learnt from two thirds of the pictures that AdamW needs"))
     if config.learning_rate is None:
         with torch.device("meta"):
             million = _parameters(network_of(network)) / 1e6
