@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from edited import FLOW, MIXTURE, POINTS, normal_distance, psnr, unasked
+from noisepath import noise
 from noisepath.analysis import measured_order
 from noisepath.conditions import Condition
 from noisepath.denoiser import Denoise, Moved
@@ -20,6 +21,7 @@ from noisepath.editing import (
     invert_exactly,
     restore,
 )
+from noisepath.exact import Gaussian
 from noisepath.guidance import classifier_free
 from noisepath.levels import Level
 from noisepath.sampling import design, sample
@@ -68,6 +70,23 @@ def test_the_noise_of_exact_data_is_unit_normal() -> None:
     for value in z.T:
         assert normal_distance(value) < 1.95 / math.sqrt(1000)
     assert float((torch.corrcoef(z.T) - torch.eye(3)).abs().max()) < 4.5 / math.sqrt(1000)
+
+
+def test_a_seed_gives_noise_where_data_do_not_vary() -> None:
+    """Two of four values are constant: what a clean picture says of their noise is nothing, and what is given comes out."""
+    data = Gaussian(torch.tensor([0.5, -0.25, 0.1, 0.0]), torch.diag(torch.tensor([0.0, 0.0, 0.2, 0.4])))
+    model, pictures = data.denoiser(schedule("flow")), data.sample(1000, seed=2)
+    options: dict[str, Any] = {"solver": "heun", "steps": 30, "iterations": 8, "dtype": torch.float64}
+    without, with_own = invert(model, pictures, **options), invert(model, pictures, seed=5, **options)
+    assert without[:, :2].std() < 0.5
+    drawn = noise.normal(noise.key(5, "inversion"), range(1000), (4,)).double()
+    torch.testing.assert_close(with_own[:, :2], drawn[:, :2], rtol=0.0, atol=1e-6)
+    for value in with_own.T:
+        assert normal_distance(value) < 1.95 / math.sqrt(1000)
+    assert psnr(again(model, with_own, solver="heun", steps=30, dtype=torch.float64), pictures) > 30.0
+    torch.testing.assert_close(invert(model, pictures, seed=5, batch_size=300, **options), with_own, rtol=0.0, atol=1e-9)
+    with pytest.raises(ValueError, match="this run ends where they have some"):
+        invert(model, pictures, seed=5, levels=[schedule("flow").level(t) for t in (1.0, 0.5, 0.25)])
 
 
 def test_inversion_does_not_depend_on_the_batch_and_follows_the_condition() -> None:

@@ -13,7 +13,7 @@ from noisepath import Condition, Denoiser, classifier_free, sample, schedule
 from noisepath.denoiser import begin
 from noisepath.nn import KINDS, DiT, DiTConfig, Part, UNet, UNetConfig
 from noisepath.nn.attend import Attend, TextEncoder
-from noisepath.nn.blocks import CrossAttention
+from noisepath.nn.blocks import Attention, CrossAttention, waves
 from noisepath.nn.told import Told
 
 PARTS = {
@@ -214,6 +214,27 @@ def test_cross_attention_is_the_identity_at_initialisation() -> None:
     torch.manual_seed(0)
     x, places = torch.randn(2, 12, 5, 4), torch.randn(2, 3, 16)
     assert torch.equal(CrossAttention(12, 16, 4, 4)(x, places, torch.ones(2, 3, dtype=torch.bool)), x)
+
+
+@pytest.mark.parametrize("positions", [0, 2])
+def test_attention_knows_where_a_place_is(positions: int) -> None:
+    """A grey picture's places ask alike unless each is told where it is, which reaches the queries past the norm."""
+    torch.manual_seed(0)
+    cross = CrossAttention(12, 16, 4, 4, positions).double()
+    asked = torch.zeros(2, 12, 5, 4, dtype=torch.float64)
+    told, mask = torch.randn(2, 3, 16, dtype=torch.float64), torch.ones(2, 3, dtype=torch.bool)
+    torch.nn.init.normal_(cross.attend.project.weight)
+    out = cross(asked, told, mask)
+    assert bool(out.std((2, 3)).max() > 1e-3) == bool(positions)
+    if cross.where is not None:
+        at = waves(asked, positions)
+        assert at is not None
+        queries = cross.norm(asked) + torch.einsum("cw,bwij->bcij", cross.where.weight, at) + cross.where.bias[:, None, None]
+        expected = cross.attend(queries.flatten(2).mT, told, mask).mT.reshape(asked.shape)
+        torch.testing.assert_close(out, expected, rtol=0.0, atol=1e-12)
+        alone = Attention(12, 4, 4, positions).double()
+        torch.nn.init.normal_(alone.project.weight)
+        assert alone(asked).std((2, 3)).max() > 1e-3
 
 
 @pytest.mark.parametrize("others", [False, True])

@@ -165,7 +165,8 @@ def test_half_precision_is_taken_where_it_was_measured_to_be_faster(monkeypatch:
     made = build(digits(), TrainConfig(channels=(8,), attention=()))
     monkeypatch.setattr(planning, "has_bfloat16", lambda device: True)
     for seconds, chosen in (({"float32": 2.0, "bfloat16": 1.0}, "bfloat16"), ({"float32": 1.05, "bfloat16": 1.0}, "float32")):
-        monkeypatch.setattr(run, "_timed", lambda made, config, n, seconds=seconds: seconds[config.precision])
+        # 9 seconds: steps that something else delayed, which says nothing of the precision
+        monkeypatch.setattr(run, "_seconds", lambda made, config, n, s=seconds: [9.0, s[config.precision], 9.0])
         config, choices = run._faster_precision(made, "cpu")
         assert config.precision == chosen and "times as fast" in choices[0].reason
     monkeypatch.setattr(planning, "has_bfloat16", lambda device: False)

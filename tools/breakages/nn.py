@@ -71,6 +71,13 @@ BREAKAGES = (
         ("nn_told",),
     ),
     Breakage(
+        "attention does not know where a place is",
+        "nn/blocks.py",
+        "    return places if where is None or at is None else places + where(at.flatten(2).mT)",
+        "    return places",
+        ("nn_told",),
+    ),
+    Breakage(
         "the waves of height and width are one",
         "nn/blocks.py",
         "across[:, None, :].expand(-1, height, -1)",

@@ -137,6 +137,20 @@ BREAKAGES = (
         ("plan",),
     ),
     Breakage(
+        "a step that something delayed decides on the precision",
+        "training/run.py",
+        "min(_seconds(made, plain, 4)) / min(_seconds(made, half, 4))",
+        "max(_seconds(made, plain, 4)) / max(_seconds(made, half, 4))",
+        ("plan",),
+    ),
+    Breakage(
+        "freed memory goes back to the system",
+        "training/allocator.py",
+        "return all([mallopt(ctypes.c_int(name), ctypes.c_int(value)) == 1 for name, value in SETTINGS.items()])",
+        "return True",
+        ("allocator",),
+    ),
+    Breakage(
         "attention in half precision, like all else",
         "training/precision.py",
         "if func is not F.scaled_dot_product_attention:",

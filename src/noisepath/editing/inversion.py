@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from .. import noise
 from .._lazy import torch
 from ..batches import in_batches
 from ..conditions import Condition
@@ -54,6 +55,7 @@ def invert(
     schedule: Schedule | None = None,
     condition: Condition | None = None,
     iterations: int = 5,
+    seed: int | None = None,
     batch_size: int | None = None,
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
@@ -69,10 +71,15 @@ def invert(
         steps, spacing, levels, schedule: of the run to invert, as in :func:`noisepath.sampling.sample`.
         condition: what the pictures are taken to be, a row for each.
         iterations: how often each step is tried; each costs the calls of a step.  0 is plain inversion, on the reversed grid.
+        seed: begin from the pictures with noise of the run's last level above data, picture i's a function of (seed, i).  Where
+            data do not vary, as at a blank border, a clean picture says nothing of the noise that led to it, and the z found is
+            too short; with some of its own z is a fair draw there too, and leads back to the picture as it is seen through that
+            noise.  None: from the pictures as they are, met as nearly as can be.
         batch_size, device, dtype: as in :func:`noisepath.sampling.sample`.
 
     A picture that no noise leads to is met as nearly as the iterations found.  ValueError, before any work, for a solver that
-    draws noise or looks back, and for a single step from pure noise to data, which forgets its noise.
+    draws noise or looks back, for a single step from pure noise to data, which forgets its noise, and for a seed where the run
+    does not end at data.
     """
     check_pictures(pictures)
     check_iterations(iterations)
@@ -80,6 +87,8 @@ def invert(
     build = resolve(solver, getattr(denoiser, "data_scale", None))
     going = [step_of(t, s, build) for t, s in pairwise(path)]
     _check_one_step(going, path, build)
+    if seed is not None:
+        pictures, going = _noised(pictures, path, seed), going[:-1]
 
     def up(run: Run, x: Tensor) -> Tensor:
         for step in reversed(going):
@@ -88,6 +97,17 @@ def invert(
 
     asked = [node.level for step in going for table in (step.rise, step.table) for node in table if node.evaluate]
     return running(denoiser, asked, pictures, up, condition, batch_size, device, dtype)
+
+
+def _noised(pictures: Tensor, path: Sequence[Level], seed: int) -> Tensor:
+    """The pictures at the last level of a run above data."""
+    last, end = path[-2:]
+    if not end.is_data:
+        raise ValueError(
+            f"a seed gives pictures the last noise before data, but this run ends where they have some (sigma = {end.sigma:g})"
+        )
+    z = noise.normal(noise.key(seed, "inversion"), range(len(pictures)), pictures.shape[1:])
+    return pictures * last.alpha + z.to(pictures) * last.sigma
 
 
 @dataclass(frozen=True)

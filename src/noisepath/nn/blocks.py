@@ -115,20 +115,37 @@ class ResidualBlock(nn.Module):
         return out
 
 
-class Attention(nn.Module):
-    """``x + attention(x)``: multi-head self-attention over the H * W places."""
+def place_of(positions: int, channels: int) -> nn.Linear | None:
+    """What attention makes of where a place is, by so many waves along each axis; None of none."""
+    return nn.Linear(2 * positions, channels) if positions else None
 
-    def __init__(self, channels: int, head_channels: int, groups: int) -> None:
+
+def placed(x: Tensor, where: nn.Linear | None) -> Tensor:
+    """The places of x (B, C, H, W) for attention, (B, H * W, C), each told where it is.
+
+    So a query can ask for "left" before convolutions have learned to carry the edges' news inwards: a text that speaks of
+    places is heard sooner.
+    """
+    places = x.flatten(2).mT
+    at = None if where is None else waves(x[:1], where.in_features // 2)
+    return places if where is None or at is None else places + where(at.flatten(2).mT)
+
+
+class Attention(nn.Module):
+    """``x + attention(x)``: multi-head self-attention over the H * W places; ``positions`` waves tell each where it is."""
+
+    def __init__(self, channels: int, head_channels: int, groups: int, positions: int = 0) -> None:
         super().__init__()
         self.heads = heads_for(channels, head_channels)
         self.norm = group_norm(channels, groups)
+        self.where = place_of(positions, channels)
         self.qkv = nn.Linear(channels, 3 * channels)
         self.project = zero(nn.Linear(channels, channels))
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (B, C, H, W) -> same shape."""
         b, c, h, w = x.shape
-        places = self.norm(x).flatten(2).mT
+        places = placed(self.norm(x), self.where)
         q, k, v = self.qkv(places).view(b, h * w, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
         mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, h * w, c)
         out: Tensor = x + self.project(mixed).mT.reshape(b, c, h, w)
@@ -138,15 +155,16 @@ class Attention(nn.Module):
 class CrossAttention(nn.Module):
     """``x + attention(x to what is told)``: each of the H * W places looks at the places of a text."""
 
-    def __init__(self, channels: int, told: int, head_channels: int, groups: int) -> None:
+    def __init__(self, channels: int, told: int, head_channels: int, groups: int, positions: int = 0) -> None:
         super().__init__()
         self.norm = group_norm(channels, groups)
+        self.where = place_of(positions, channels)
         self.attend = Attend(channels, heads_for(channels, head_channels), told)
         zero(self.attend.project)
 
     def forward(self, x: Tensor, places: Tensor, mask: Tensor) -> Tensor:
         """x: (B, C, H, W), places: (B, M, told), mask: (B, M) -> same shape as x."""
-        mixed = self.attend(self.norm(x).flatten(2).mT, places, mask)
+        mixed = self.attend(placed(self.norm(x), self.where), places, mask)
         out: Tensor = x + mixed.mT.reshape(x.shape)
         return out
 

@@ -43,8 +43,9 @@ class _Stage(nn.Module):
     def __init__(self, inputs: int, outputs: int, config: UNetConfig, attention: bool, told: int | None) -> None:
         super().__init__()
         self.block = ResidualBlock(inputs, outputs, config.embedding, config.groups, config.dropout)
-        self.attention = Attention(outputs, config.head_channels, config.groups) if attention else nn.Identity()
-        self.cross = CrossAttention(outputs, told, config.head_channels, config.groups) if attention and told else None
+        own = config.head_channels, config.groups, config.positions
+        self.attention = Attention(outputs, *own) if attention else nn.Identity()
+        self.cross = CrossAttention(outputs, told, *own) if attention and told else None
 
     def forward(self, x: Tensor, e: Tensor, heard: Heard) -> Tensor:
         out: Tensor = self.attention(self.block(x, e))
