@@ -99,6 +99,20 @@ BREAKAGES = (
         ("editing",),
     ),
     Breakage(
+        "a picture with the run's last noise is taken for a clean one",
+        "editing/inversion.py",
+        "_noised(pictures, path, seed), going[:-1]",
+        "_noised(pictures, path, seed), going",
+        ("inversion",),
+    ),
+    Breakage(
+        "every picture is inverted with picture 0's noise",
+        "editing/inversion.py",
+        'z = noise.normal(noise.key(seed, "inversion"), range(len(pictures)), pictures.shape[1:])',
+        'z = noise.normal(noise.key(seed, "inversion"), [0] * len(pictures), pictures.shape[1:])',
+        ("inversion",),
+    ),
+    Breakage(
         "inversion goes away from the answer",
         "editing/inversion.py",
         "missing = target - run_loop(step.down, run, x)",
