@@ -14,6 +14,8 @@ from noisepath.cli import main
 from noisepath.evaluation.classifier import Recipe
 
 DOCS = Path(__file__).parents[1] / "docs"
+LONG = ("evaluation.md", "tuning.md")
+"""Run by ``make test-slow``: they train and measure for half a minute."""
 GUIDES = ("data.md", "training.md", "evaluation.md", "solvers.md", "tuning.md", "conditioning.md", "editing.md")
 # The same commands for seconds: a small network, few steps, few samples.
 SMALL = "--steps 4 --channels 8 --blocks 1 --attention --batch-size 8 --no-progress --device cpu"
@@ -71,7 +73,7 @@ def _pictures(root: Path) -> None:
             picture.save(root / "photos" / name / f"{i}.png")
 
 
-@pytest.mark.parametrize("guide", GUIDES)
+@pytest.mark.parametrize("guide", [pytest.param(g, marks=pytest.mark.slow) if g in LONG else g for g in GUIDES])
 def test_every_command_and_snippet_of_a_guide_works(guide: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Recipe, "length", lambda recipe, count: 1)  # one epoch of a classifier in place of 24
