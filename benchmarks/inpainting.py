@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch-size", type=int, default=100)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--out", type=Path, default=Path("inpainting.png"))
+    parser.add_argument("--out", type=Path, default=Path("runs/inpainting.png"))
     args = parser.parse_args()
 
     denoiser = load(args.run, args.device)
