@@ -355,6 +355,8 @@ _TRAINED: dict[Line, str] = {
     "train --data captions --text-width 0": "text_width must be a whole number >= 1, but is 0",
     "train --data captions --text-width wide": "--text-width takes a whole number",
     "train --data captions --text-layers 0": "text_layers must be a whole number >= 1, but is 0",
+    "train --data captions --text-steps=-1": "text_steps must be a whole number >= 0, but is -1",
+    "train --data captions --text-steps 2.5": "--text-steps takes",
 }
 
 COMMANDS: dict[str, dict[Line, str]] = {

@@ -192,4 +192,32 @@ BREAKAGES = (
         'adjust_lr_fn="original"',
         ("optimizer",),
     ),
+    Breakage(
+        "texts are read beside other pictures",
+        "training/texts_first.py",
+        "trainer.condition(batch.shown, batch.x)",
+        "trainer.condition(batch.shown[::-1], batch.x)",
+        ("texts_first",),
+    ),
+    Breakage(
+        "what was read is forgotten",
+        "training/run.py",
+        "        text_encoders(made.network)[name].load_state_dict(weights)",
+        "        text_encoders(made.network)[name].load_state_dict(text_encoders(made.network)[name].state_dict())",
+        ("texts_first",),
+    ),
+    Breakage(
+        "texts are read with torch's own draws",
+        "training/texts_first.py",
+        'torch.manual_seed(noise.key(config.seed, "texts first") >> 1)',
+        "pass",
+        ("texts_first",),
+    ),
+    Breakage(
+        "an expected picture hears the empty places of a text",
+        "training/texts_first.py",
+        "self.attend(self.norm_attend(x), features, mask)",
+        "self.attend(self.norm_attend(x), features)",
+        ("texts_first",),
+    ),
 )

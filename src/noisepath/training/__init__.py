@@ -8,6 +8,7 @@ objective    what a step minimises
 ema          the moving averages of the weights
 processes    one process, or several through accelerate
 trainer      the step
+texts_first  what a text encoder learns before the network does
 loop         the steps, log, checkpoints, pictures on the way
 signals, lock    ending politely; one process at a time in a folder
 run          train(), resume()

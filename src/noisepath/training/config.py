@@ -108,6 +108,9 @@ class TrainConfig:
     """Width of the captions' encoder."""
     text_layers: int = 2
     """Its layers."""
+    text_steps: int | None = None
+    """Steps in which it learns to read before the network learns to draw, by what the pictures of a text look like on average
+    (:mod:`noisepath.training.texts_first`); by the data and the run's length if not given, 0: none."""
     text_heard: str | None = None
     """How a transformer hears texts: cross (each block looks at them; if not given), or context (they join its tokens)."""
     low_resolution: int | None = None
@@ -141,7 +144,7 @@ class TrainConfig:
     def refuse_unread(self, encoder: str) -> None:
         """ValueError for what means nothing where a frozen encoder reads the captions."""
         plain = {field.name: field.default for field in fields(self)}
-        for name in ("tokens", "text_width", "text_layers"):
+        for name in ("tokens", "text_width", "text_layers", "text_steps"):
             if getattr(self, name) != plain[name]:
                 raise ValueError(
                     f"{name} = {getattr(self, name)!r} is for captions whose encoder trains along, but {encoder} reads them: "
@@ -158,8 +161,8 @@ class TrainConfig:
             _positive_int(self, "steps")
         if self.minutes is not None and not (math.isfinite(self.minutes) and self.minutes > 0):
             raise ValueError(f"minutes must be a positive number, but is {self.minutes}")
-        for name in ("warmup", "sample_every", "save_every"):
-            if not isinstance(value := getattr(self, name), int) or value < 0:
+        for name in ("warmup", "sample_every", "save_every", "text_steps"):
+            if (value := getattr(self, name)) is not None and (not isinstance(value, int) or value < 0):
                 raise ValueError(f"{name} must be a whole number >= 0, but is {value!r}")
         for name in ("fold", "patch", "text_length", "low_resolution"):
             if getattr(self, name) is not None:

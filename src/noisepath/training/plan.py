@@ -17,6 +17,8 @@ The rules, for a longer side of s pixels:
     rate        3e-3 up to 2 million parameters, 2e-3 up to 12 million, 5e-4 beyond; of a transformer 1e-3 up to 12 million,
                 1e-4 beyond (Peebles & Xie); three times that with Muon, whose steps go in all directions alike
     length      each picture 50 times, but 80,000 pictures at least; at most 60 minutes on a CPU, 8 hours on an accelerator
+    text_steps  400, in which a text encoder that trains along learns to read before the network learns to draw; less where
+                that shows a text more than four times, or takes more than a fourth of the run's steps; 40 a minute at most
     parts       on a CPU a batch is computed in parts that keep 640 MiB or less for their gradient, which is as fast or faster
     precision   the faster of float32 and bfloat16, measured, where the processor has bfloat16; a CPU keeps attention in float32
 """
@@ -50,6 +52,7 @@ __all__ = [
     "in_parts",
     "network_config",
     "parts",
+    "texts_first",
     "told",
 ]
 
@@ -62,6 +65,8 @@ MUON_FASTER = 3
 """How much higher its rate is than AdamW's."""
 WAVES = 4
 """Of each axis, that tell a network where in the picture it is, where texts may speak of it."""
+READING, READ_EACH, READING_A_MINUTE = 400, 4, 40
+"""Steps in which texts are read first: at most so many, each text so often, and so many for each minute of the run."""
 LEAST_AT_ONCE = 8
 """Pictures of a part that the plan chose: with fewer, a processor's units have too little to do."""
 
@@ -253,6 +258,23 @@ def in_parts(
     at_once = -(-config.batch_size // (count * processes))
     why = [Choice("accumulate", str(count), f"{at_once} pictures at a time: less memory, and no slower on a CPU")]
     return replace(config, accumulate=count), why if count > 1 else []
+
+
+def texts_first(
+    config: TrainConfig, pictures: int, conditions: tuple[Part, ...] = ()
+) -> tuple[TrainConfig, list[Choice]]:
+    """The configuration with the steps filled in in which texts are read first, and the reason."""
+    if not any(part.kind == "text" for part in conditions):
+        return replace(config, text_steps=0), []
+    if config.text_steps is not None:
+        return config, []
+    steps = min(READING, READ_EACH * pictures // config.batch_size)
+    if config.steps is not None:
+        steps = min(steps, config.steps // 4)
+    elif config.minutes is not None:
+        steps = min(steps, int(READING_A_MINUTE * config.minutes))
+    why = "steps in which texts are read, before the network learns to draw"
+    return replace(config, text_steps=steps), [Choice("text_steps", str(steps), why)]
 
 
 def bytes_needed(network: nn.Module, shape: tuple[int, ...], config: TrainConfig, processes: int = 1) -> int:

@@ -45,6 +45,7 @@ from noisepath.training.objective import Objective, check_options
 from noisepath.training.processes import Processes, processes
 from noisepath.training.record import FILE, Machine, RunConfig, differences, read_run, write_run
 from noisepath.training.telling import learnt, told
+from noisepath.training.texts_first import read_first, text_encoders
 from noisepath.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -139,6 +140,7 @@ def train(
             stack.enter_context(locked(folder))
             _refuse_a_run(folder, overwrite)
         made = replace(made, said=told(made.vocabulary, train_part, folder, team, say, progress))
+        _read_first(made, team, say, progress)
         settled, choices, seconds_each = team.from_main(_settle(made, start, device, team))
         source = replace(source, holdout=held_out, picture_size=pictures.shape[1:])
         run = RunConfig(source, settled, machine(device))
@@ -245,6 +247,7 @@ def build(
         network = network_of(numbers)
     if network.linear is not None:
         network.linear.measure(some(data, SPECTRUM_OF), data.sigma_data)
+    config, first = planning.texts_first(config, len(data), vocabulary.parts)
     config, reasons = planning.in_parts(config, network, tuple(data.shape), device, 1 if team is None else team.count)
 
     def make(config: TrainConfig, total: int, said: Mapping[str, Rows] | None) -> Trainer:
@@ -254,7 +257,7 @@ def build(
             on_device, own, data, config, total, processes=team, flip=flip, workers=workers, vocabulary=vocabulary, said=said
         )  # fmt: skip
 
-    return Made(make, config, [*choices, *reasons], network, len(data), vocabulary)
+    return Made(make, config, [*choices, *first, *reasons], network, len(data), vocabulary)
 
 
 def steps_in(seconds: float, each: float, spent: float = 0.0) -> int:
@@ -266,6 +269,20 @@ def steps_in(seconds: float, each: float, spent: float = 0.0) -> int:
 def machine(device: str) -> Machine:
     """This machine, as far as a run's numbers depend on it."""
     return Machine(device, torch.get_num_threads(), torch.__version__, torch.backends.cpu.get_cpu_capability())
+
+
+def _read_first(made: Made, team: Processes, say: Callable[[str], None], progress: bool) -> None:
+    """Texts first: the encoders of the network that all trainers begin with learn to read, in the main process."""
+    if not made.config.text_steps:
+        return
+    learned: dict[str, dict[str, torch.Tensor]] = {}
+    reader = made.make(made.config, 1)  # which is something that all processes do together
+    if team.is_main:
+        error = read_first(reader, made.config.text_steps, progress)
+        say(f"texts are read: the picture that one expects of a text misses {error:.2f} of the pictures' variance")
+        learned = {name: {k: v.cpu() for k, v in e.state_dict().items()} for name, e in text_encoders(reader.network).items()}
+    for name, weights in team.from_main(learned).items():
+        text_encoders(made.network)[name].load_state_dict(weights)
 
 
 def _settle(made: Made, start: float, device: str, team: Processes) -> tuple[TrainConfig, list[planning.Choice], float]:

@@ -99,7 +99,7 @@ class Trainer:
         self.called = self.processes.wrap(network)
         self.optimizer = optimizer_of(network, config, self.device)
         self.averages = {name: EMA(network, length) for name, length in zip(AVERAGES, config.ema_lengths, strict=True)}
-        self._flip, self._workers = flip, workers
+        self.flip, self._workers = flip, workers
         self._stream: Stream | None = None
 
     def step(self) -> Step:
@@ -142,7 +142,7 @@ class Trainer:
         """This process's pictures of the step; reading ahead begins with the first call."""
         if self._stream is None:
             left = Steps(self._samples, self.done, self.total)
-            self._stream = Stream(self.data, self.config.seed, left, flip=self._flip, workers=self._workers)
+            self._stream = Stream(self.data, self.config.seed, left, flip=self.flip, workers=self._workers)
         batch = next(self._stream)
         self.bad.note(batch)
         return batch

@@ -1,0 +1,140 @@
+"""Texts first: what a text encoder learns before its network, held against the mean pictures that are known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from noisepath.data import Dataset, shapes
+from noisepath.nn.attend import TextEncoder
+from noisepath.nn.parts import Part
+from noisepath.training import TrainConfig, train
+from noisepath.training.plan import texts_first
+from noisepath.training.record import read_run
+from noisepath.training.run import build
+from noisepath.training.texts_first import Expected, read_first, text_encoders
+from noisepath.training.trainer import Trainer
+
+NOISE = 0.3
+"""Deviation of what no text says."""
+WORDS = {"bright": 0.5, "dark": -0.5}
+SMALL: dict[str, Any] = {
+    "size": "tiny", "channels": (16, 16), "text_width": 32, "text_layers": 1, "linear": False, "precision": "float32",
+}  # fmt: skip
+
+
+def trainer_of(texts: list[str], means: torch.Tensor, **changes: Any) -> Trainer:
+    """On pictures of 8 x 8 pixels that are these means and noise."""
+    generator = torch.Generator().manual_seed(7)
+    x = means[:, None, None, None] + NOISE * torch.randn(len(texts), 1, 8, 8, generator=generator)
+    pictures = ((x.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    data = Dataset(pictures, names=tuple(map(str, range(len(texts)))), captions=tuple(texts))
+    made = build(data, TrainConfig(**{**SMALL, "batch_size": 32, **changes}))
+    return made.make(made.config, 1)
+
+
+def two_words(count: int = 512, *, told: bool = True) -> Trainer:
+    words = [list(WORDS)[i % 2] for i in range(count)]
+    means = torch.tensor([WORDS[word] for word in words])
+    if not told:
+        means = means[torch.randperm(count, generator=torch.Generator().manual_seed(3))]
+    return trainer_of([f"a {word} one" for word in words], means)
+
+
+def test_what_is_left_is_what_no_text_says() -> None:
+    """The least error is the variance within a text, 0.09 (a little less, as pictures end at 1), of 0.25 + 0.09 in all."""
+    trainer = two_words()
+    x = trainer.data.batch(range(512))[0]
+    within = torch.cat([x[::2] - x[::2].mean(0), x[1::2] - x[1::2].mean(0)]).square().mean()
+    least = float(within) / trainer.data.sigma_data**2
+    assert 0.2 < least < 0.3
+    # some 50 steps of 32 pictures of 64 pixels: the mean of so many squares is within 1 % at 2 deviations
+    assert least * 0.98 < read_first(trainer, 300) < least * 1.05
+
+
+def test_nothing_is_learned_of_texts_that_say_nothing() -> None:
+    assert 0.95 < read_first(two_words(told=False), 60) < 1.1
+
+
+def test_the_encoder_alone_learns_and_each_time_the_same() -> None:
+    first, second = two_words(64), two_words(64)
+    before = {name: value.clone() for name, value in first.network.state_dict().items()}
+    draws = torch.random.get_rng_state()
+    one = read_first(first, 3)
+    assert torch.equal(torch.random.get_rng_state(), draws)
+    torch.rand(1)  # others may draw between
+    assert read_first(second, 3) == one
+    after = first.network.state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed and all(name.startswith("told.by_name.part_text.encode.") for name in changed)
+    assert all(torch.equal(value, second.network.state_dict()[name]) for name, value in after.items())
+    assert first.done == 0 and all(p.grad is None for name, p in first.network.named_parameters() if name not in changed)
+
+
+def test_a_network_without_texts_has_nothing_to_read() -> None:
+    made = build(replace(shapes(12), captions=None), TrainConfig(size="tiny", linear=False))
+    trainer = made.make(made.config, 1)
+    assert made.config.text_steps == 0 and text_encoders(trainer.network) == {} and read_first(trainer, 5) == 1.0
+
+
+def test_an_expected_picture_begins_as_0_and_hears_only_what_is_said() -> None:
+    torch.manual_seed(0)
+    mean = Expected(32, 3)
+    features = torch.randn(2, 5, 32)
+    mask = torch.tensor([[True] * 3 + [False] * 2] * 2)
+    assert torch.equal(mean(features, mask), torch.zeros(2, 3, 32, 32))
+    torch.nn.init.normal_(mean.leave.weight)
+    other = features.clone()
+    other[:, 3:] += 1.0
+    assert torch.equal(mean(features, mask), mean(other, mask))
+    other[:, :3] += 1.0
+    assert not torch.allclose(mean(features, mask), mean(other, mask))
+
+
+def test_what_is_empty_at_the_end_of_all_texts_may_be_left_out() -> None:
+    torch.manual_seed(0)
+    encoder = TextEncoder(9, 7, 32, 2)
+    tokens = torch.tensor([[3, 4, 0, 0, 0, 0, 0], [5, 0, 0, 0, 0, 0, 0]])
+    long, short = encoder(tokens), encoder(tokens[:, :2])
+    assert torch.allclose(long[0][:, :3], short[0], atol=1e-6) and torch.equal(long[1][:, :3], short[1])
+
+
+@pytest.mark.parametrize(
+    ("config", "pictures", "steps"),
+    [
+        (TrainConfig(), 20_000, 400),
+        (TrainConfig(), 1_000, 62),  # each text four times
+        (TrainConfig(steps=100), 20_000, 25),  # a fourth of the run
+        (TrainConfig(steps=3), 20_000, 0),
+        (TrainConfig(minutes=2.0), 20_000, 80),
+        (TrainConfig(minutes=30.0), 20_000, 400),
+        (TrainConfig(minutes=30.0, text_steps=7), 20_000, 7),
+        (TrainConfig(text_steps=0), 20_000, 0),
+    ],
+)
+def test_how_long_texts_are_read(config: TrainConfig, pictures: int, steps: int) -> None:
+    text = Part("text", "text", 40, length=8)
+    settled, choices = texts_first(config, pictures, (text,))
+    assert settled.text_steps == steps and bool(choices) == (config.text_steps is None)
+    assert texts_first(config, pictures, (Part("label", "class", 3),))[0].text_steps == 0
+
+
+def test_a_run_begins_with_texts_and_says_so(tmp_path: Path) -> None:
+    said: list[str] = []
+    config = TrainConfig(**SMALL, steps=1, batch_size=4)
+    for name, steps in (("with", 1), ("without", 0)):
+        train(shapes(24), tmp_path / name, replace(config, text_steps=steps), progress=False, say=said.append)
+        assert read_run(tmp_path / name).train.text_steps == steps
+        assert any("texts are read" in line for line in said) == bool(steps)
+        said.clear()
+    one, other = (tmp_path / name / "checkpoints/step-000001/model.safetensors" for name in ("with", "without"))
+    assert one.read_bytes() != other.read_bytes()
+
+
+def test_a_number_of_steps_below_0_is_refused() -> None:
+    with pytest.raises(ValueError, match="text_steps must be a whole number >= 0, but is -1"):
+        TrainConfig(text_steps=-1)
