@@ -10,13 +10,14 @@ import pytest
 import torch
 
 from noisepath.data import Dataset, shapes
-from noisepath.nn.attend import TextEncoder
+from noisepath.nn import UNet, UNetConfig
+from noisepath.nn.expected import Expected
 from noisepath.nn.parts import Part
 from noisepath.training import TrainConfig, train
 from noisepath.training.plan import texts_first
 from noisepath.training.record import read_run
 from noisepath.training.run import build
-from noisepath.training.texts_first import Expected, read_first, text_encoders
+from noisepath.training.texts_first import read_first, reading_parts
 from noisepath.training.trainer import Trainer
 
 NOISE = 0.3
@@ -70,7 +71,7 @@ def test_the_encoder_alone_learns_and_each_time_the_same() -> None:
     assert read_first(second, 3) == one
     after = first.network.state_dict()
     changed = {name for name in before if not torch.equal(before[name], after[name])}
-    assert changed and all(name.startswith("told.by_name.part_text.encode.") for name in changed)
+    assert changed and all(name.startswith(("told.by_name.part_text.", "expected.")) for name in changed)
     assert all(torch.equal(value, second.network.state_dict()[name]) for name, value in after.items())
     assert first.done == 0 and all(p.grad is None for name, p in first.network.named_parameters() if name not in changed)
 
@@ -78,29 +79,43 @@ def test_the_encoder_alone_learns_and_each_time_the_same() -> None:
 def test_a_network_without_texts_has_nothing_to_read() -> None:
     made = build(replace(shapes(12), captions=None), TrainConfig(size="tiny", linear=False))
     trainer = made.make(made.config, 1)
-    assert made.config.text_steps == 0 and text_encoders(trainer.network) == {} and read_first(trainer, 5) == 1.0
+    assert made.config.text_steps is None and reading_parts(trainer.network) == {} and read_first(trainer, 5) == 1.0
 
 
 def test_an_expected_picture_begins_as_0_and_hears_only_what_is_said() -> None:
     torch.manual_seed(0)
-    mean = Expected(32, 3)
-    features = torch.randn(2, 5, 32)
+    mean = Expected(24, 32, 3)
+    told = torch.randn(2, 5, 24)
     mask = torch.tensor([[True] * 3 + [False] * 2] * 2)
-    assert torch.equal(mean(features, mask), torch.zeros(2, 3, 32, 32))
+    features, picture = mean(told, mask)
+    assert features.shape == (2, 32, 8, 8) and torch.equal(picture, torch.zeros(2, 3, 32, 32))
     torch.nn.init.normal_(mean.leave.weight)
-    other = features.clone()
+    other = told.clone()
     other[:, 3:] += 1.0
-    assert torch.equal(mean(features, mask), mean(other, mask))
+    assert torch.equal(mean(told, mask)[1], mean(other, mask)[1])
     other[:, :3] += 1.0
-    assert not torch.allclose(mean(features, mask), mean(other, mask))
+    assert not torch.allclose(mean(told, mask)[1], mean(other, mask)[1])
 
 
-def test_what_is_empty_at_the_end_of_all_texts_may_be_left_out() -> None:
+@pytest.mark.parametrize("size", [(32, 32), (20, 12)])
+def test_a_network_is_told_what_its_text_makes_it_expect(size: tuple[int, int]) -> None:
     torch.manual_seed(0)
-    encoder = TextEncoder(9, 7, 32, 2)
-    tokens = torch.tensor([[3, 4, 0, 0, 0, 0, 0], [5, 0, 0, 0, 0, 0, 0]])
-    long, short = encoder(tokens), encoder(tokens[:, :2])
-    assert torch.allclose(long[0][:, :3], short[0], atol=1e-6) and torch.equal(long[1][:, :3], short[1])
+    text = Part("text", "text", 9, length=4, width=16, layers=1)
+    network = UNet(UNetConfig(in_channels=3, out_channels=3, channels=(16, 16), conditions=(text,), expects=32, fold=2))
+    with torch.no_grad():
+        for p in network.parameters():
+            p.add_(0.05 * torch.randn_like(p))
+    x, t, told = torch.randn(2, 3, *size), torch.zeros(2), torch.tensor([[3, 4, 0, 0], [0, 0, 0, 0]])
+    plain = network(x, t, text=told)
+    assert plain.shape == x.shape
+    assert network.expected is not None
+    for part in (network.expected.leave, network.tell):  # by its picture, and by its features
+        assert part is not None
+        kept = part.weight.clone()
+        with torch.no_grad():
+            part.weight.add_(torch.randn_like(kept))
+            assert not torch.allclose(network(x, t, text=told), plain, atol=1e-4)
+            part.weight.copy_(kept)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +135,7 @@ def test_how_long_texts_are_read(config: TrainConfig, pictures: int, steps: int)
     text = Part("text", "text", 40, length=8)
     settled, choices = texts_first(config, pictures, (text,))
     assert settled.text_steps == steps and bool(choices) == (config.text_steps is None)
-    assert texts_first(config, pictures, (Part("label", "class", 3),))[0].text_steps == 0
+    assert texts_first(TrainConfig(), pictures, (Part("label", "class", 3),)) == (TrainConfig(), [])
 
 
 def test_a_run_begins_with_texts_and_says_so(tmp_path: Path) -> None:
@@ -138,3 +153,5 @@ def test_a_run_begins_with_texts_and_says_so(tmp_path: Path) -> None:
 def test_a_number_of_steps_below_0_is_refused() -> None:
     with pytest.raises(ValueError, match="text_steps must be a whole number >= 0, but is -1"):
         TrainConfig(text_steps=-1)
+    with pytest.raises(ValueError, match="text_steps = 7 is for captions whose encoder trains along, and there are none"):
+        texts_first(TrainConfig(text_steps=7), 100, (Part("label", "class", 3),))

@@ -1,6 +1,7 @@
 """Networks: ``config`` and ``dit_config`` the numbers (no torch needed), ``blocks`` the U-Net's parts, ``linear`` the part that
-is not learned, ``unet`` the U-Net, ``dit`` the transformer, ``kinds`` either from what a model keeps; ``parts`` what a network
-can be told, ``told`` how it hears that, ``attend`` attention and the text encoder."""
+is not learned, ``expected`` the picture that texts make one expect, ``unet`` the U-Net, ``dit`` the transformer, ``kinds``
+either from what a model keeps; ``parts`` what a network can be told, ``told`` how it hears that, ``attend`` attention and the
+text encoder."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from noisepath.nn.dit_config import DIT_SIZES as DIT_SIZES
     from noisepath.nn.dit_config import TEXTS as TEXTS
     from noisepath.nn.dit_config import DiTConfig as DiTConfig
+    from noisepath.nn.expected import Expected as Expected
     from noisepath.nn.kinds import NETWORKS as NETWORKS
     from noisepath.nn.kinds import config_from_dict as config_from_dict
     from noisepath.nn.kinds import network_from_dict as network_from_dict
@@ -27,6 +29,7 @@ _WHERE = {
     "DIT_SIZES": "dit_config",
     "DiT": "dit",
     "DiTConfig": "dit_config",
+    "Expected": "expected",
     "KINDS": "parts",
     "LinearPart": "linear",
     "NETWORKS": "kinds",
@@ -46,6 +49,7 @@ __all__ = [
     "TEXTS",
     "DiT",
     "DiTConfig",
+    "Expected",
     "LinearPart",
     "Part",
     "UNet",

@@ -62,8 +62,6 @@ class _Layer(nn.Module):
 class TextEncoder(nn.Module):
     """Tokens (B, L), 0 where there are none -> features (B, L + 1, width) and which of them say something (B, L + 1).
 
-    L is ``length`` at most: what is empty at the end of all texts may be left out.
-
     A learned token stands first and is never masked: so an empty text has a meaning of its own, and the first feature speaks
     for the whole.
     """
@@ -80,7 +78,7 @@ class TextEncoder(nn.Module):
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """The features, and the mask."""
         first = self.first.expand(len(tokens), 1, -1)
-        x = torch.cat([first, self.embed(tokens)], dim=1) + self.places[: tokens.shape[1] + 1]
+        x = torch.cat([first, self.embed(tokens)], dim=1) + self.places
         mask = F.pad(tokens != 0, (1, 0), value=True)
         for layer in self.layers:
             x = layer(x, mask)

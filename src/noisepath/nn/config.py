@@ -50,6 +50,9 @@ class UNetConfig:
     positions: int = 0
     """Waves along each axis that enter beside the picture and say where in it a place is, which convolutions learn from its
     edges alone, and slowly: for texts that speak of places.  0: none."""
+    expects: int = 0
+    """Width of the part that says which picture texts make one expect (:class:`noisepath.nn.Expected`), which the network is
+    told.  0: none."""
     time_scale: float = 1.0
     """What t is multiplied with before its sines and cosines, which resolve a range of about 1000 best."""
 
@@ -67,7 +70,7 @@ class UNetConfig:
         object.__setattr__(self, "conditions", parts_from(self.conditions))
         if self.classes and any(part.name == "label" for part in self.conditions):
             raise ValueError("UNetConfig: with classes, the condition 'label' is theirs: another needs another name")
-        for name in ("classes", "positions"):
+        for name in ("classes", "positions", "expects"):
             if not _is_int(value := getattr(self, name)) or value < 0:
                 raise ValueError(f"UNetConfig: {name} must be a whole number >= 0, but is {value!r}")
         if self.spectrum is not None and (len(self.spectrum) != 2 or not all(_is_int(n) and n >= 1 for n in self.spectrum)):

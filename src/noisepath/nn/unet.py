@@ -31,6 +31,7 @@ from noisepath.nn.blocks import (
     waves,
 )  # fmt: skip
 from noisepath.nn.config import UNetConfig
+from noisepath.nn.expected import Expected
 from noisepath.nn.linear import LinearPart, around
 from noisepath.nn.told import Heard, Told, check_pictures, hear, reading
 
@@ -75,6 +76,9 @@ class UNet(nn.Module):
         places = config.embedding if self.told is not None and self.told.has_places else None
         seen = config.in_channels * (2 if config.spectrum else 1) + (self.told.channels if self.told is not None else 0)
         seen += 2 * config.positions
+        self.expected = Expected(places, config.expects, config.out_channels) if places and config.expects else None
+        self.tell = nn.Conv2d(config.expects, widths[0], 1) if self.expected is not None else None
+        seen += config.out_channels if self.expected is not None else 0
         self.enter = Enter(seen, widths[0], config.fold)
         self.down = nn.ModuleList(
             nn.ModuleList(_Stage(width, width, config, has[level], places) for _ in range(blocks))
@@ -112,8 +116,11 @@ class UNet(nn.Module):
         """Down, middle and up: what is learned of the pictures x, told e and what else was heard."""
         height, width = x.shape[-2:]
         x = beside(x, waves(x, self.config.positions))
-        seen = pad(x, self.config.fold * 2 ** len(self.shrink))
+        features, picture = self._expect(heard, height, width)
+        seen = pad(beside(x, picture), self.config.fold * 2 ** len(self.shrink))
         x = _ordered(self.enter(seen))
+        if self.tell is not None and features is not None:
+            x = x + F.interpolate(self.tell(features), x.shape[-2:])
         kept: list[Tensor] = []
         for level in range(len(self.down)):
             x = self.shrink[level - 1](x) if level else x
@@ -128,6 +135,15 @@ class UNet(nn.Module):
             x = self.grow[level - 1](x) if level else x
         out: Tensor = self.leave(x, seen, e)
         return crop(out, height, width)
+
+    def _expect(self, heard: Heard, height: int, width: int) -> tuple[Tensor | None, Tensor | None]:
+        """Features and picture of what is expected, the picture in this size."""
+        if self.expected is None or heard.places is None:
+            return None, None
+        features, picture = self.expected(heard.places, heard.mask)
+        if picture.shape[-2:] != (height, width):
+            picture = F.interpolate(picture, (height, width), mode="bilinear", align_corners=False)
+        return features, picture
 
     def _embed(self, x: Tensor, t: Tensor, label: Tensor | None, said: Mapping[str, Tensor]) -> tuple[Tensor, Heard]:
         """Check the inputs; e: (B, embedding), and what else was heard."""

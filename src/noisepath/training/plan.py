@@ -63,6 +63,8 @@ KEPT_AT_ONCE = 640 * 2**20
 """Bytes that a part of a batch keeps for its gradient on a CPU, in float32."""
 MUON_FASTER = 3
 """How much higher its rate is than AdamW's."""
+EXPECTS = 128
+"""Width of the part that says which picture texts make one expect."""
 WAVES = 4
 """Of each axis, that tell a network where in the picture it is, where texts may speak of it."""
 READING, READ_EACH, READING_A_MINUTE = 400, 4, 40
@@ -180,6 +182,7 @@ def network_config(
     unet: dict[str, Any] = {name: getattr(config, name) for name in ("channels", "blocks", "attention", "fold")}
     if _hears(conditions):
         unet["positions"] = WAVES  # a text may say where something is; a transformer's tokens know their places
+        unet["expects"] = EXPECTS
     said = dit if config.network == "dit" else unet
     # sines and cosines resolve a range of about 1000: log(sigma / alpha) / 4 and t in [0, 1] are stretched to it
     axis = 1.0 if config.prediction == "edm" else schedule.num_timesteps or schedule.t_max - schedule.t_min
@@ -265,7 +268,9 @@ def texts_first(
 ) -> tuple[TrainConfig, list[Choice]]:
     """The configuration with the steps filled in in which texts are read first, and the reason."""
     if not any(part.kind == "text" for part in conditions):
-        return replace(config, text_steps=0), []
+        if config.text_steps:
+            raise ValueError(f"text_steps = {config.text_steps} is for captions whose encoder trains along, and there are none")
+        return config, []
     if config.text_steps is not None:
         return config, []
     steps = min(READING, READ_EACH * pictures // config.batch_size)

@@ -45,7 +45,7 @@ from noisepath.training.objective import Objective, check_options
 from noisepath.training.processes import Processes, processes
 from noisepath.training.record import FILE, Machine, RunConfig, differences, read_run, write_run
 from noisepath.training.telling import learnt, told
-from noisepath.training.texts_first import read_first, text_encoders
+from noisepath.training.texts_first import read_first, reading_parts
 from noisepath.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -272,7 +272,7 @@ def machine(device: str) -> Machine:
 
 
 def _read_first(made: Made, team: Processes, say: Callable[[str], None], progress: bool) -> None:
-    """Texts first: the encoders of the network that all trainers begin with learn to read, in the main process."""
+    """Texts first: the network that all trainers begin with learns to read, in the main process."""
     if not made.config.text_steps:
         return
     learned: dict[str, dict[str, torch.Tensor]] = {}
@@ -280,9 +280,9 @@ def _read_first(made: Made, team: Processes, say: Callable[[str], None], progres
     if team.is_main:
         error = read_first(reader, made.config.text_steps, progress)
         say(f"texts are read: the picture that one expects of a text misses {error:.2f} of the pictures' variance")
-        learned = {name: {k: v.cpu() for k, v in e.state_dict().items()} for name, e in text_encoders(reader.network).items()}
+        learned = {name: {k: v.cpu() for k, v in e.state_dict().items()} for name, e in reading_parts(reader.network).items()}
     for name, weights in team.from_main(learned).items():
-        text_encoders(made.network)[name].load_state_dict(weights)
+        reading_parts(made.network)[name].load_state_dict(weights)
 
 
 def _settle(made: Made, start: float, device: str, team: Processes) -> tuple[TrainConfig, list[planning.Choice], float]:
