@@ -216,6 +216,7 @@ def test_texts_are_learnt_with_more_noise_with_muon_and_places() -> None:
     assert (told.times, plain.times) == ("balanced", "log_normal")
     assert plain.learning_rate is not None and told.learning_rate == 3 * plain.learning_rate
     assert network.positions > 0 and other.positions == 0  # type: ignore[union-attr]
+    assert network.expects > 0 and other.expects == 0  # type: ignore[union-attr]
     assert {"times", "weights", "optimizer"} <= {choice.name for choice in choices}
     said, _, _ = choose(TrainConfig(optimizer="adamw", times_options={"mean": -1.0}), (3, 32, 32), 0, "cpu", (text,))
     assert said.optimizer == "adamw" and said.times_options["mean"] == -1.0

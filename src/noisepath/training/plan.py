@@ -17,6 +17,7 @@ The rules, for a longer side of s pixels:
     rate        3e-3 up to 2 million parameters, 2e-3 up to 12 million, 5e-4 beyond; of a transformer 1e-3 up to 12 million,
                 1e-4 beyond (Peebles & Xie); three times that with Muon, whose steps go in all directions alike
     length      each picture 50 times, but 80,000 pictures at least; at most 60 minutes on a CPU, 8 hours on an accelerator
+    expects     beside texts whose encoder trains along a U-Net is told the picture that they make one expect
     text_steps  400, in which a text encoder that trains along learns to read before the network learns to draw; less where
                 that shows a text more than four times, or takes more than a fourth of the run's steps; 40 a minute at most
     parts       on a CPU a batch is computed in parts that keep 640 MiB or less for their gradient, which is as fast or faster
@@ -182,6 +183,7 @@ def network_config(
     unet: dict[str, Any] = {name: getattr(config, name) for name in ("channels", "blocks", "attention", "fold")}
     if _hears(conditions):
         unet["positions"] = WAVES  # a text may say where something is; a transformer's tokens know their places
+    if any(part.kind == "text" for part in conditions):
         unet["expects"] = EXPECTS
     said = dit if config.network == "dit" else unet
     # sines and cosines resolve a range of about 1000: log(sigma / alpha) / 4 and t in [0, 1] are stretched to it
