@@ -124,8 +124,7 @@ def train(
             raise ValueError(f"captions are read by one encoder, but two are named: {config.text_encoder!r} and {encoder.name}")
         config = replace(config, text_encoder=encoder_in(config.text_encoder).folder)
     asked = data if isinstance(data, DataConfig) else DataConfig(data=os.fspath(data)) if _is_path(data) else None
-    if asked is not None and Path(asked.data).is_dir() and folder.resolve().is_relative_to(Path(asked.data).resolve()):
-        raise ValueError(f"the run {str(folder)!r} lies among the pictures of {asked.data!r}, and would become one of them")
+    _refuse_among_pictures(folder, asked)
     pictures = data if asked is None else open_data(asked)
     source = asked or DataConfig(data=getattr(pictures, "source", ""), holdout=0)
     held_out = holdout_size(source, len(pictures))
@@ -269,6 +268,11 @@ def steps_in(seconds: float, each: float, spent: float = 0.0) -> int:
 def machine(device: str) -> Machine:
     """This machine, as far as a run's numbers depend on it."""
     return Machine(device, torch.get_num_threads(), torch.__version__, torch.backends.cpu.get_cpu_capability())
+
+
+def _refuse_among_pictures(folder: Path, asked: DataConfig | None) -> None:
+    if asked is not None and Path(asked.data).is_dir() and folder.resolve().is_relative_to(Path(asked.data).resolve()):
+        raise ValueError(f"the run {str(folder)!r} lies among the pictures of {asked.data!r}, and would become one of them")
 
 
 def _read_first(made: Made, team: Processes, say: Callable[[str], None], progress: bool) -> None:

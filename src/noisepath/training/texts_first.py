@@ -49,7 +49,7 @@ def read_first(trainer: Trainer, steps: int, progress: bool = False) -> float:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed >> 1)
         expected = getattr(network, "expected", None) or Expected(told.width, WIDTH, data.shape[0]).to(device)
-    learning = nn.ModuleList({id(part): part for part in (*own.values(), expected)}.values())
+    learning = nn.ModuleList([*own.values(), expected])
     optimizer = optimizer_of(learning, config, device)
     with tqdm(total=steps, unit="step", desc="texts", disable=not progress) as bar:
         for step in range(steps):
