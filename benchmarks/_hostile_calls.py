@@ -211,7 +211,7 @@ _SCALES = {
     **_scaled("2.0", "guidance scale", names=_ONE),
     **_scaled(None, "guidance scale", names=_THREE),
     **_scaled([1.0, 2.0], "guidance scale", names=_THREE),
-    **_scaled(torch.ones(2, 2), "(2, 2)", names=_THREE),
+    **_scaled(torch.ones(4, 7), "(4, 7)", later=True, names=_THREE),
     **_scaled(torch.tensor([0.5, NAN, 0.5, 0.5]), "nan"),
     **_scaled(torch.zeros(0), "guidance scale", names=_THREE),
     **_scaled(torch.ones(4, dtype=torch.complex64), "guidance scale", names=_ONE),

@@ -1,10 +1,10 @@
 """Inversion of real pictures by trained networks: how near they come back from the noise that is found for them.
 
-    python benchmarks/inversion.py --runs runs/digits runs/mnist [--n 32] [--steps 20]
+    python benchmarks/inversion.py --runs runs/digits runs/mnist [--n 32] [--steps 20] [--solver ddim]
 
 Some ways, in as many steps, each told the pictures' classes: BDIA (two states, undone step by step; target: to the rounding
 of float32, taken as 1e-4, since each step adds some), the noise of fixed-point inversion alone (``invert``; target: 40 dB or
-more, peak to peak 2), and plain DDIM inversion beside them (``iterations=0``).
+more, peak to peak 2), and plain inversion beside them (``iterations=0``).
 
 Is the noise that is found unit normal?  Kolmogorov and Smirnov's test of one sample against N(0, 1), at the level of 1 %, on
 one value of each picture (pixels of one picture are no independent values, pictures are): its middle pixel's, and the
@@ -72,11 +72,11 @@ def measured(run: Path, args: argparse.Namespace) -> list[str]:
     print(f"  BDIA there and back: off by {off:.1e} at most", flush=True)
     found: dict[str, Tensor] = {}
     normal: dict[str, bool] = {}
-    ways = (("fixed-point inversion", 5, None), (WITH_NOISE, 5, 0), ("plain DDIM inversion", 0, None))
+    ways = (("fixed-point inversion", 5, None), (WITH_NOISE, 5, 0), ("plain inversion", 0, None))
     for name, iterations, seed in ways:
-        z = invert(denoiser, pictures, steps=args.steps, condition=condition, iterations=iterations, seed=seed)
-        told = {"noise": lambda place, z=z: z, "solver": "ddim", "steps": args.steps, "condition": condition}
-        back = sample(denoiser, pictures.shape, **told)
+        how = {"solver": args.solver, "steps": args.steps, "condition": condition}
+        z = invert(denoiser, pictures, iterations=iterations, seed=seed, **how)
+        back = sample(denoiser, pictures.shape, noise=lambda place, z=z: z, **how)
         found[name] = psnr(back.cpu(), pictures)
         rows = found[name]
         mean_square = float(10 * -torch.log10((10 ** (-rows / 10)).mean()))
@@ -111,6 +111,7 @@ def main() -> None:
     parser.add_argument("--data", help="where a single run's pictures are now, if not where they were")
     parser.add_argument("--n", type=int, default=32)
     parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--solver", default="ddim", help="of all but BDIA")
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
     verdicts = [line for run in args.runs for line in measured(run, args)]

@@ -283,6 +283,26 @@ def test_the_scale_of_no_guidance_gives_the_denoisers_own_belief(name: str) -> N
     assert classifier_free(model, 1) is model and classifier_free(model, 1.0) is model
 
 
+@pytest.mark.parametrize("pictures", [1, 5])
+@pytest.mark.parametrize("name", [*SCALED, "cfg_plus_plus"])
+def test_a_scale_for_each_place_is_each_scale_at_its_places(name: str, pictures: int) -> None:
+    def of(scale: object) -> Tensor:
+        guide = cfg_plus_plus(DATA.denoiser(), scale) if name == "cfg_plus_plus" else SCALED[name](scale)
+        said = guide(X, NOISY[1], asks(name))
+        return torch.cat(said) if isinstance(said, Moved) else said
+
+    low, high = 0.25, 0.75
+    there = torch.arange(2 * pictures).view(-1, 1, 1, 2) % 3 == 0  # one channel, for both
+    where, whole = there.double() * (high - low) + low, there.expand(5, *X.shape[1:])
+    if name == "classifier_free":  # its rescaling is by the deviation of a whole picture
+        told, untold = both(NOISY[1])
+        same(classifier_free(DATA.denoiser(), where)(X, NOISY[1], LABEL), untold + where * (told - untold))
+        return
+    expected = torch.where(whole if name != "cfg_plus_plus" else torch.cat([whole, whole]), of(high), of(low))
+    for scale in (where, lambda level: where):
+        same(of(scale), expected)
+
+
 def test_there_is_an_example_of_every_guidance() -> None:
     assert list(EXAMPLES) == list(GUIDANCES)
     assert all(function.__name__ == name for name, function in GUIDANCES.items())
@@ -376,7 +396,6 @@ def test_what_cannot_be_guided_is_refused() -> None:
     [
         (lambda d: classifier_free(d, math.nan), "finite number"),
         (lambda d: classifier_free(d, torch.tensor([1.0, math.inf])), "finite number.*inf"),
-        (lambda d: classifier_free(d, torch.ones(5, 1)), r"\(B,\), but have shape \(5, 1\)"),
         (lambda d: classifier_free(d, 2.0, interval=(2.0, 1.0)), r"0 <= low < high, but got \(2.0, 1.0\)"),
         (lambda d: classifier_free(d, 2.0, interval=(-1.0, 1.0)), "0 <= low < high"),
         (lambda d: classifier_free(d, 2.0, interval=(0.0, math.nan)), "0 <= low < high"),
@@ -398,6 +417,9 @@ def test_what_cannot_be_guided_is_refused() -> None:
         (lambda d: classifier_free(d, lambda level: math.nan)(X, NOISY[1], LABEL), "finite number"),
         (lambda d: cfg_plus_plus(d, lambda level: 1.5)(X, NOISY[1], LABEL), "from 0 to 1"),
         (lambda d: classifier_free(d, torch.ones(4))(X, NOISY[1], LABEL), "4 guidance scales for 5 pictures"),
+        (lambda d: composed(d, [(LABEL, torch.ones(1, 9))])(X, NOISY[1]), r"for each place of.*\(1, 9\)"),
+        (lambda d: autoguidance(d, d, torch.ones(5, 1, 1, 9))(X, NOISY[1]), r"\(5, 1, 1, 9\)"),
+        (lambda d: classifier_free(d, torch.ones(3, 1, 1, 1))(X, NOISY[1], LABEL), "3 guidance scales for 5 pictures"),
         (lambda d: classifier_free(d, 2.0, negative=LABEL.rows([0, 1]))(X, NOISY[1], LABEL), "2 rows for 5 pictures"),
         (lambda d: classifier(d, lambda D: D.sum())(X, NOISY[1]), r"log_p must give a tensor \(5,\).*shape \(\)"),
         (lambda d: classifier(d, lambda D: 1.0)(X, NOISY[1]), "gave float"),

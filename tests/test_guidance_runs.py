@@ -45,6 +45,14 @@ def test_guidances_inside_each_other_are_the_same_in_every_batch() -> None:
     torch.testing.assert_close(parts, whole, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("pictures", [1, 5])
+def test_scales_for_each_place_follow_the_pictures_into_their_batches(pictures: int) -> None:
+    where = torch.rand((pictures, *SHAPE), dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    model = composed(autoguidance(MODEL, MODEL, 1.0 + where), [(LABEL, 2.0 * where), (OTHER, lambda level: 1.0 - where)])
+    whole, parts = (sample(model, (5, *SHAPE), steps=6, dtype=torch.float64, batch_size=size) for size in (None, 2))
+    torch.testing.assert_close(parts, whole, rtol=1e-9, atol=1e-9)
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [

@@ -8,6 +8,20 @@ __all__ = ["BREAKAGES"]
 
 BREAKAGES = (
     Breakage(
+        "scales for each place stay with the first batch's pictures",
+        "guidance/told.py",
+        "value.ndim == 0 or len(value) == 1:",
+        "value.ndim != 1 or len(value) == 1:",
+        ("guidance_runs",),
+    ),
+    Breakage(
+        "scales for each place are taken for one a picture",
+        "guidance/told.py",
+        "each if value.ndim > 1 else",
+        "each[:, :1, :1, :1] if value.ndim > 1 else",
+        ("guidance",),
+    ),
+    Breakage(
         "guidance goes the other way",
         "guidance/conditional.py",
         "guided = torch.lerp(untold, told, scale)\n        return _rescaled",

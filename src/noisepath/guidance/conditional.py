@@ -47,7 +47,8 @@ def classifier_free(
         denoiser: with a null condition (``denoiser.null``: it was trained with its condition dropped now and then), unless
             ``negative`` is given; its run needs a condition.
         scale: 1 means no guidance (the denoiser itself comes back), 0 the unconditional belief.  (The paper's w is
-            scale - 1.)  A number, a tensor (B,) with one for each picture, or a function of the level that gives either.
+            scale - 1.)  A number, a tensor (B,) with one for each picture, one (B or 1, *) that goes with the pictures, with
+            one for each place, or a function of the level that gives any of these.
         negative: the condition that stands for the null, of one row or one for each picture.
         interval: (low, high): no guidance, and one belief in place of two, but at low < sigma / alpha <= high
             (Kynkaanniemi et al. 2404.07724).
@@ -76,7 +77,8 @@ def composed(
     """Several conditions at once: D = D_0 + sum_i scale_i * (D_i - D_0)  (Liu et al. 2206.01714).
 
     A negative scale keeps the pictures away from its condition: "A, not B" is ``[(a, 4.0), (b, -1.0)]``.  A single condition
-    of scale 1 is that condition without guidance.
+    of scale 1 is that condition without guidance.  Scales for each place, (1, 1, H, W), say where each condition counts: "A on
+    the left, B on the right".
 
     Args:
         conditions: pairs of a condition, of one row or one for each picture, and its scale (as in
@@ -98,10 +100,11 @@ def composed(
         def guided(x: Tensor, level: Level, condition: Condition | None = None) -> Tensor:
             if condition is not None:
                 raise ValueError("a composition has its conditions already: leave the run's condition out")
+            scales = [weight.at(x, level) for weight in weights]
             untold, *beliefs = _asked(runs, x, level, [part.of(x) for part in told])
             total = untold
-            for one, weight in zip(beliefs, weights, strict=True):
-                total = total + weight.at(x, level) * (one - untold)
+            for one, scale in zip(beliefs, scales, strict=True):
+                total = total + scale * (one - untold)
             return total
 
         return guided

@@ -33,7 +33,7 @@ def autoguidance(
 
     good: what comes back with scale 1.  bad: a smaller or less trained one, or an earlier moving average; it may have
         been trained on another path, as it is asked at levels.  Both are told the run's condition, in one call each.
-    scale: a number, a tensor (B,) with one for each picture, or a function of the level that gives either; 1 means none.
+    scale: as in :func:`classifier_free`; 1 means none.
     interval: (low, high) of sigma / alpha, out of which ``good`` alone is asked.
 
     ValueError for a scale that is not finite or an empty interval.
@@ -44,7 +44,8 @@ def autoguidance(
 
     def transform(run: Denoise, worse: Denoise, scale: Scale) -> Denoise:
         def guided(x: Tensor, level: Level, condition: Condition | None = None) -> Tensor:
-            better, here = belief(run(x, level, condition)), scale.at(x, level)
+            here = scale.at(x, level)
+            better = belief(run(x, level, condition))
             if not isinstance(here, torch.Tensor) and here == 1.0:
                 return better
             return torch.lerp(belief(worse(x, level, condition)), better, here)
@@ -71,7 +72,7 @@ def classifier(
 
     Args:
         log_p: called as ``log_p(pictures)``, or ``log_p(pictures, towards)``; gives (B,), each of its own picture.
-        scale: here 0 means no guidance, and 1 is Bayes' rule; else a number, a tensor (B,), or a function of the level.
+        scale: here 0 means no guidance, and 1 is Bayes' rule; else as in :func:`classifier_free`.
         towards: what ``log_p`` is told, of one row or one for each picture: classes, another picture ...; the run's
             condition goes to the model.
         interval: (low, high) of sigma / alpha, out of which there is no guidance.

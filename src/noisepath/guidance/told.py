@@ -1,4 +1,4 @@
-"""Scales and conditions that a guidance is told: one for all pictures, or one for each.
+"""Scales and conditions that a guidance is told: one for all pictures, or one for each; a scale for each place of them too.
 
 Those for each picture follow the pictures into the batches of a run (:func:`noisepath.denoiser.rows_of`).  A guidance around
 another one asks it about whole batches, one after another: then they are used again for each.
@@ -28,7 +28,8 @@ ByLevel = Callable[[Level], "float | Tensor"]
 class Scale:
     """A guidance scale, of every picture and level.
 
-    value: a number, a tensor (B,) with one for each picture, or a function of the level that gives either.
+    value: a number, a tensor (B,) with one for each picture, one (B or 1, *) that goes with the pictures, with one for each
+        place, or a function of the level that gives any of these.
     none: the scale that means no guidance (None: there is none such).
     interval: (low, high) of sigma / alpha: ``none`` but at low < sigma / alpha <= high.
     least, most: the range it may have.
@@ -74,7 +75,8 @@ class Scale:
             self._check(value)
         if not isinstance(value, torch.Tensor):
             return float(value)
-        return _for_each(value, x).to(x).view(-1, *(1,) * (x.ndim - 1))
+        each = _for_each(value, x).to(x)
+        return each if value.ndim > 1 else each.view(-1, *(1,) * (x.ndim - 1))
 
     def rows(self, rows: slice, count: int) -> Scale:
         """That of some of ``count`` pictures."""
@@ -85,15 +87,13 @@ class Scale:
     def _check(self, value: float | Tensor) -> None:
         """ValueError for a scale that can't be; a tensor on an accelerator is not waited for."""
         if isinstance(value, torch.Tensor):
-            if value.ndim > 1:
-                raise ValueError(f"guidance scales are one number for each picture, (B,), but have shape {tuple(value.shape)}")
             if value.numel() == 0 or value.is_complex():
-                raise ValueError(f"guidance scales are one real number for each picture, but got {shown(value)}")
+                raise ValueError(f"guidance scales are real numbers, one for each picture or place, but got {shown(value)}")
             seen = value.detach().double().flatten().tolist() if value.device.type == "cpu" else []
         else:
             if not is_number(value):
                 raise TypeError(
-                    f"a guidance scale is a number, a tensor (B,) or a function of the level, but got {shown(value)}"
+                    f"a guidance scale is a number, a tensor (B,) or (B, *), or a function of the level, but got {shown(value)}"
                 )
             seen = [float(value)]
         meaning = "" if self.none is None else f" ({self.none:g} means no guidance)"
@@ -117,7 +117,7 @@ class _Cut:
 
 
 def _cut(value: float | Tensor, rows: slice, count: int) -> float | Tensor:
-    if not isinstance(value, torch.Tensor) or value.ndim != 1 or len(value) == 1:
+    if not isinstance(value, torch.Tensor) or value.ndim == 0 or len(value) == 1:
         return value
     if len(value) != count:
         raise ValueError(f"{len(value)} guidance scales for {count} pictures")
@@ -129,7 +129,12 @@ def _for_each(value: Tensor, x: Tensor) -> Tensor:
     count = len(value) if value.ndim else 1
     if len(x) % count:
         raise ValueError(f"{count} guidance scales for {len(x)} pictures")
-    return value.repeat(len(x) // count)
+    places = value.shape[1:]
+    if places and (len(places) != x.ndim - 1 or any(a not in (1, b) for a, b in zip(places, x.shape[1:], strict=True))):
+        wanted = ", ".join(["B"] + [f"1 or {size}" if size != 1 else "1" for size in x.shape[1:]])
+        got = tuple(value.shape)
+        raise ValueError(f"guidance scales are (B,), or ({wanted}) for each place of these pictures, but have shape {got}")
+    return value.repeat(len(x) // count, *(1,) * len(places))
 
 
 @dataclass(frozen=True)
