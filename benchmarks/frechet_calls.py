@@ -12,9 +12,9 @@ diffusers' DPMSolverMultistep with the one option that most people set; it stand
 Samplers that were tuned to the run (``noisepath tune``) stand beside too, each at the calls it was tuned for; ``--tuned`` names
 another run whose samplers are taken.
 
-Features are those of ``noisepath evaluate``: pixels, and the run's own classifier where it has classes (that of
-RUN/evaluation, or one trained here); the verdict is taken in the last.  The reference is the held-out pictures, or all where
-there are none.  Intervals are bootstrap's.  "Equal" means that the 95 % interval of the difference from the best of theirs
+Features are those of ``noisepath evaluate``: pixels, and the run's own classifier where it has classes (that of RUN/evaluation,
+or one trained here); the verdict is taken in the last. The reference is the held-out pictures, or those of training where they
+are fewer than 500. Intervals are bootstrap's. "Equal" means that the 95 % interval of the difference from the best of theirs
 reaches 0; for it both sets are redrawn together, picture by picture, since picture i begins with the same noise in both: so it
 finds differences that are far smaller than either interval.
 """
@@ -181,12 +181,20 @@ def real_and_spaces(args: argparse.Namespace) -> tuple[Real, list[Space]]:
     return real, spaces if reader is None else [*spaces, classifier_space(reader)]
 
 
+ENOUGH = 500
+"""Held-out pictures, to hold samples against them."""
+
+
 def real_and_reader(args: argparse.Namespace) -> tuple[Real, Classifier | None]:
-    """The pictures that the run's samples are held against, and the run's classifier, or one that is trained now."""
+    """The pictures that the run's samples are held against, and the run's classifier, or one that is trained now.
+
+    Fewer held-out pictures than ``ENOUGH`` say more about themselves than about samples: then it's those of training.
+    """
     config = read_run(args.run)
     data = open_data(config.data if args.data is None else replace(config.data, data=args.data))
     train, held_out = split(data, holdout_size(config.data, len(data)), config.train.seed)
-    real = gather(train, held_out, args.n, args.seed)
+    few = held_out is None or len(held_out) < ENOUGH
+    real = gather(train, None if few else held_out, args.n, args.seed)
     if args.features != "auto" or train.classes < 2 or train.labels is None or min(train.shape[1:]) < SMALLEST:
         return real, None
     try:

@@ -9,8 +9,8 @@ distance decides where several do).  Chosen members and the curve are then drawn
 
 All pictures of a seed begin with the same noise and classes; the sampler is noisepath's default (CFG++: DDIM), with the same
 number of steps.  Reader and features are the run's own classifier's (that of RUN/evaluation, or one trained here); the
-reference is the held-out pictures, or all where there are none.  The weaker model of autoguidance is an earlier snapshot of the
-same run.
+reference is the held-out pictures, or those of training where they are fewer than 500.  The weaker model of autoguidance is an
+earlier snapshot of the same run.
 Differences from the curve's points are bootstrap's, both sets redrawn together, picture by picture (``paired``): a point is
 beaten on an axis where the 95 % interval of the difference does not reach 0.  An accuracy of 100 % can't be beaten, so what
 counts is told apart: points beaten on both axes, and points that are nearer, or read better.
