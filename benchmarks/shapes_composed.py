@@ -108,7 +108,8 @@ def added(make: Make) -> Make:
     """The same with its first two prompts, each at the scale of one alone, everywhere."""
 
     def two(i: int, draw: Random, size: tuple[int, int]) -> Wanted:
-        return replace(one := make(i, draw, size), prompts=one.prompts[:2], scales=(ALONE, ALONE))
+        one = make(i, draw, size)
+        return replace(one, prompts=one.prompts[:2], scales=(ALONE, ALONE))
 
     return two
 
