@@ -121,11 +121,9 @@ BESIDE: dict[str, Make] = {"two things, added": added(two_things), "one thing, a
 def share(model: Denoiser, wanted: Sequence[Wanted], args: argparse.Namespace) -> tuple[float, Tensor]:
     """How many pictures are right, and the pictures."""
     pairs = []
-    for texts, scales in zip(
-        zip(*(one.prompts for one in wanted), strict=True), zip(*(one.scales for one in wanted), strict=True), strict=True
-    ):
-        whole = torch.stack([torch.as_tensor(scale) for scale in scales])
-        pairs.append((model.vocabulary.condition(len(wanted), text=list(texts)), whole))
+    for k in range(len(wanted[0].prompts)):
+        told = model.vocabulary.condition(len(wanted), text=[one.prompts[k] for one in wanted])
+        pairs.append((told, torch.stack([torch.as_tensor(one.scales[k]) for one in wanted])))
     shape = (len(wanted), *model.info["shape"])
     made = sample(composed(model, pairs), shape, steps=args.steps, seed=args.seed, batch_size=100)
     right = [one.right(things) for one, things in zip(wanted, read(made.clamp(-1, 1)), strict=True)]

@@ -417,6 +417,7 @@ def test_what_cannot_be_guided_is_refused() -> None:
         (lambda d: classifier_free(d, lambda level: math.nan)(X, NOISY[1], LABEL), "finite number"),
         (lambda d: cfg_plus_plus(d, lambda level: 1.5)(X, NOISY[1], LABEL), "from 0 to 1"),
         (lambda d: classifier_free(d, torch.ones(4))(X, NOISY[1], LABEL), "4 guidance scales for 5 pictures"),
+        (lambda d: classifier_free(d, torch.ones(5, 1))(X, NOISY[1], LABEL), r"\(B,\), or \(B, .*but have shape \(5, 1\)"),
         (lambda d: composed(d, [(LABEL, torch.ones(1, 9))])(X, NOISY[1]), r"for each place of.*\(1, 9\)"),
         (lambda d: autoguidance(d, d, torch.ones(5, 1, 1, 9))(X, NOISY[1]), r"\(5, 1, 1, 9\)"),
         (lambda d: classifier_free(d, torch.ones(3, 1, 1, 1))(X, NOISY[1], LABEL), "3 guidance scales for 5 pictures"),
