@@ -88,6 +88,21 @@ def test_what_reads_alone_learns_and_each_time_the_same() -> None:
     assert first.done == 0 and all(p.grad is None for name, p in first.network.named_parameters() if name not in changed)
 
 
+def test_the_encoder_of_a_network_without_a_mean_picture_reads_too_and_each_time_the_same() -> None:
+    """What says the mean picture there is drawn anew, by the run's seed."""
+    texts = [f"a {list(WORDS)[i % 2]} one" for i in range(64)]
+    first, second = (trainer_of(texts, torch.zeros(64), network="dit", channels=None) for _ in range(2))
+    assert list(reading_parts(first.network)) == ["told.by_name.part_text"]
+    before = {name: value.clone() for name, value in first.network.state_dict().items()}
+    one = read_first(first, 3)
+    torch.rand(1)  # others may draw between
+    assert read_first(second, 3) == one
+    after = first.network.state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed and all(name.startswith("told.by_name.part_text.") for name in changed)
+    assert all(torch.equal(value, second.network.state_dict()[name]) for name, value in after.items())
+
+
 def test_a_network_without_texts_has_nothing_to_read() -> None:
     made = build(replace(shapes(12), captions=None), TrainConfig(size="tiny", linear=False))
     trainer = made.make(made.config, 1)
