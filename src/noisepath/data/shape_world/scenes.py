@@ -30,7 +30,7 @@ from noisepath.data.shape_world.world import (
 )
 from noisepath.errors import lookup
 
-__all__ = ["KINDS", "Captioned", "captioned", "describe", "layout", "prompts"]
+__all__ = ["KINDS", "Captioned", "captioned", "describe", "layout", "prompts", "sayable"]
 
 KINDS = {"trained": "of what training shows", "held_out": "each claims a pair or a relation that training never shows"}
 MARGIN = 0.02
@@ -164,12 +164,13 @@ def _relations(scene: tuple[Thing, ...], draw: Draws) -> tuple[Relation, ...]:
     if len(scene) == 1 or draw.chance(1 / 3):
         return ()
     between = [(0, 1)] if len(scene) == 2 else draw([[(0, 1)], [(1, 2)], [(0, 1), (0, 2)]])
-    return tuple(Relation(a, _relation(scene[a], scene[b], draw), b) for a, b in between)
+    return tuple(Relation(a, draw(sayable(scene[a], scene[b])), b) for a, b in between)
 
 
-def _relation(first: Thing, second: Thing, draw: Draws) -> str:
-    """A relation that is true: along the axis on which they are further apart, in cells; either one if they are diagonal."""
+def sayable(first: Thing, second: Thing) -> list[str]:
+    """The relations of which a caption says one: true along the axis on which the things are further apart, in cells; along
+    both if they are diagonal."""
     true = [relation for relation in RELATIONS if holds(first, relation, second)]
     across, down = (round(3 * abs(a - b)) for a, b in ((first.x, second.x), (first.y, second.y)))
     nearer = ("above", "below") if across > down else ("left of", "right of") if down > across else ()
-    return draw([relation for relation in true if relation not in nearer])
+    return [relation for relation in true if relation not in nearer]
