@@ -142,13 +142,15 @@ def main() -> None:
         condition = model.vocabulary.condition(len(asked), text=[one.caption for one in asked])
         z = noise.normal(noise.key(args.seed, "belief", count), range(len(asked)), tuple(x0.shape[1:])).double()
         found: dict[str, list[float]] = {"exact": [], "the network's": []}
-        for sigma in SIGMAS:
-            x = x0 + sigma * z
+        noisy = [x0 + sigma * z for sigma in SIGMAS]
+        # scene by scene, so that its candidates are drawn once
+        best = torch.stack([torch.stack([exact(x[i], sigma, one) for x, sigma in zip(noisy, SIGMAS, strict=True)])
+                            for i, one in enumerate(asked)], dim=1)  # fmt: skip
+        for x, sigma, exactly in zip(noisy, SIGMAS, best, strict=True):
             with torch.no_grad():
                 own = model(x.view(-1, 3, SIDE, SIDE).float(), Level(1.0, sigma), condition).flatten(1).double()
-            best = torch.stack([exact(row, sigma, one) for row, one in zip(x, asked, strict=True)])
-            for name, belief in zip(found, (best, own), strict=True):
-                found[name].append(float((belief - x0).square().mean() / x0.square().mean()))
+            for errors, belief in zip(found.values(), (exactly, own), strict=True):
+                errors.append(float((belief - x0).square().mean() / x0.square().mean()))
             ratio = found["the network's"][-1] / found["exact"][-1]
             if ratio > worst:
                 worst, where = ratio, f"{count} thing{'s' * (count > 1)}, sigma {sigma:g}"
