@@ -14,7 +14,7 @@ The table has the squared error of both beliefs for new scenes and captions, rel
 from __future__ import annotations
 
 import argparse
-import sys
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -23,11 +23,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from noisepath import load, noise
+from _shapes_model import captioned_model
+from noisepath import noise
 from noisepath.data.shape_world import Captioned, prompts
 from noisepath.data.shape_world.drawing import STEPS, draw
 from noisepath.data.shape_world.scenes import MARGIN, sayable
 from noisepath.data.shape_world.world import BACKGROUND, PLACES, SIZES, Claim, Thing, facts, held_out_relations
+from noisepath.denoiser import Denoiser
 from noisepath.levels import Level
 
 SIGMAS = (0.4, 0.6, 1.0, 1.6, 2.5, 4.0, 8.0, 40.0)
@@ -124,6 +126,24 @@ def exact(x: Tensor, sigma: float, one: Captioned) -> Tensor:
     return belief
 
 
+def errors(model: Denoiser, count: int, n: int, seed: int) -> tuple[list[float], list[float]]:
+    """Of the exact belief and of the network's, at each noise level, for n new scenes of so many things."""
+    asked = prompts("trained", count, n, seed)
+    x0 = in_pixels(draw([one.scene for one in asked], SIDE))
+    condition = model.vocabulary.condition(n, text=[one.caption for one in asked])
+    z = noise.normal(noise.key(seed, "belief", count), range(n), tuple(x0.shape[1:])).double()
+    noisy = [x0 + sigma * z for sigma in SIGMAS]
+    # scene by scene, so that its candidates are drawn once
+    best = [torch.stack([exact(x[i], s, one) for x, s in zip(noisy, SIGMAS, strict=True)]) for i, one in enumerate(asked)]
+    with torch.no_grad():
+        own = [model(x.view(n, 3, SIDE, SIDE).float(), Level(1.0, s), condition) for x, s in zip(noisy, SIGMAS, strict=True)]
+
+    def of(beliefs: Iterable[Tensor]) -> list[float]:
+        return [float((belief.flatten(1) - x0).square().mean() / x0.square().mean()) for belief in beliefs]
+
+    return of(torch.stack(best, dim=1)), of(own)
+
+
 def main() -> None:
     """Both beliefs' errors; the last line says where the network is furthest from the exact one."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -131,33 +151,16 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=40, help="scenes of each number of things")
     parser.add_argument("--seed", type=int, default=7)
     args = parser.parse_args()
-    model = load(args.run)
-    if model.vocabulary is None or "text" not in model.vocabulary:
-        sys.exit(f"{args.run} was not trained on captions")
-    print("| scenes | belief | " + " | ".join(f"sigma {s:g}" for s in SIGMAS) + " |\n" + "|---" * (2 + len(SIGMAS)) + "|")
-    worst, where = 0.0, ""
+    model = captioned_model(args.run)
+    print("| things | belief | " + " | ".join(f"sigma {s:g}" for s in SIGMAS) + " |\n" + "|---" * (2 + len(SIGMAS)) + "|")
+    ratios = []
     for count in (1, 2):
-        asked = prompts("trained", count, args.n, args.seed)
-        x0 = in_pixels(draw([one.scene for one in asked], SIDE))
-        condition = model.vocabulary.condition(len(asked), text=[one.caption for one in asked])
-        z = noise.normal(noise.key(args.seed, "belief", count), range(len(asked)), tuple(x0.shape[1:])).double()
-        found: dict[str, list[float]] = {"exact": [], "the network's": []}
-        noisy = [x0 + sigma * z for sigma in SIGMAS]
-        # scene by scene, so that its candidates are drawn once
-        best = torch.stack([torch.stack([exact(x[i], sigma, one) for x, sigma in zip(noisy, SIGMAS, strict=True)])
-                            for i, one in enumerate(asked)], dim=1)  # fmt: skip
-        for x, sigma, exactly in zip(noisy, SIGMAS, best, strict=True):
-            with torch.no_grad():
-                own = model(x.view(-1, 3, SIDE, SIDE).float(), Level(1.0, sigma), condition).flatten(1).double()
-            for errors, belief in zip(found.values(), (exactly, own), strict=True):
-                errors.append(float((belief - x0).square().mean() / x0.square().mean()))
-            ratio = found["the network's"][-1] / found["exact"][-1]
-            if ratio > worst:
-                worst, where = ratio, f"{count} thing{'s' * (count > 1)}, sigma {sigma:g}"
-        for name, errors in found.items():
-            print(f"| {count} | {name} | " + " | ".join(f"{error:.4f}" for error in errors) + " |")
-    print(f"the network's squared error is at most {worst:.2f} times the exact belief's ({where})")
-
+        best, own = errors(model, count, args.n, args.seed)
+        for name, found in (("exact", best), ("the network's", own)):
+            print(f"| {count} | {name} | " + " | ".join(f"{error:.4f}" for error in found) + " |")
+        ratios += [(o / b, count, sigma) for o, b, sigma in zip(own, best, SIGMAS, strict=True)]
+    worst, count, sigma = max(ratios)
+    print(f"the network's squared error is at most {worst:.2f} times the exact belief's (things: {count}, sigma {sigma:g})")
 
 if __name__ == "__main__":
     main()

@@ -18,7 +18,6 @@ Beside each what its first prompt gives alone, by classifier-free guidance of 2,
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,7 +26,8 @@ from random import Random
 import torch
 from torch import Tensor
 
-from noisepath import load, plots, sample
+from _shapes_model import captioned_model
+from noisepath import plots, sample
 from noisepath.data.shape_world import Claim, Claims, Thing, read, satisfies
 from noisepath.data.shape_world.captions import say
 from noisepath.data.shape_world.scenes import Draws
@@ -139,9 +139,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--board", type=Path, help="a picture of ten of each kind")
     args = parser.parse_args()
-    model = load(args.run)
-    if model.vocabulary is None or "text" not in model.vocabulary:
-        sys.exit(f"{args.run} was not trained on captions")
+    model = captioned_model(args.run)
     shown, found = [], {}
     print("| wanted | right | first prompt alone |\n|---|---|---|")
     for name, make in (KINDS | BESIDE).items():

@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from noisepath import classifier_free, load, plots, sample
+from _shapes_model import captioned_model
+from noisepath import classifier_free, plots, sample
 from noisepath.data.shape_world import Captioned, Verdict, chance, prompts, read, satisfies
 from noisepath.denoiser import Denoiser
 
@@ -86,9 +86,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--board", type=Path, help="a picture of some prompts and what was drawn for them")
     args = parser.parse_args()
-    model = load(args.run)
-    if model.vocabulary is None or "text" not in model.vocabulary:
-        sys.exit(f"{args.run} was not trained on captions")
+    model = captioned_model(args.run)
     asked = {(kind, shapes): prompts(kind, shapes, args.n, args.seed) for shapes in (1, 2, 3) for kind in FLOOR}
     made = {
         key: drawn(model, [one.caption for one in captions], len(captions), args, args.seed + i)
