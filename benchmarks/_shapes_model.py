@@ -10,8 +10,11 @@ from noisepath.denoiser import Denoiser
 
 
 def captioned_model(run: Path) -> Denoiser:
-    """That of a run on captions; of another run the command ends with a line that says so."""
-    model = load(run)
+    """That of a run on captions; where there is none, or another, the command ends with a line that says so."""
+    try:
+        model = load(run)
+    except (FileNotFoundError, ValueError) as error:
+        sys.exit(str(error))
     if model.vocabulary is None or "text" not in model.vocabulary:
         sys.exit(f"{run} was not trained on captions")
     return model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -75,3 +76,8 @@ def test_what_training_never_shows_is_not_believed() -> None:
     assert {first, second} <= set(SHAPES)
     assert torch.isinf(belief.cells_said(two(relation, first, second))).all()
     assert not torch.isinf(belief.cells_said(two(OPPOSITE[relation], first, second))).all()
+
+
+def test_a_run_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"^there is no run folder '.*nothing'$"):
+        belief.captioned_model(tmp_path / "nothing")
