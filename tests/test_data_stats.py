@@ -79,7 +79,8 @@ def test_a_class_has_a_mean_and_a_variance_of_its_own_and_no_class_those_of_all(
     estimate = LinearEstimate.measure(x, labels, 2)
     at = torch.zeros(3, 2)
     means = estimate(at, 0.0, 1.0, torch.tensor([0, 1, 2]))
-    torch.testing.assert_close(means, torch.tensor([[-2.0, 0.0], [2.0, 0.0], [0.0, 0.0]]), rtol=0, atol=5 * 0.5 / math.sqrt(2000))
+    wanted = torch.tensor([[-2.0, 0.0], [2.0, 0.0], [0.0, 0.0]])
+    torch.testing.assert_close(means, wanted, rtol=0, atol=5 * 0.5 / math.sqrt(2000))
     # with a class 0.25 is the variance everywhere; without one 4.25 along the axis on which classes differ
     moved = estimate(at + 1.0, 1.0, 1.0, torch.tensor([1, 1, 2]))
     assert moved[0, 0] == pytest.approx(2 + (1 - 2) * 0.25 / 1.25, abs=0.05)

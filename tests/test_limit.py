@@ -67,9 +67,11 @@ def test_the_weight_is_that_of_the_least_error(error: float) -> None:
     for log_snr, weight in zip(limit.log_snrs, limit.cond, strict=True):
         level, x0 = Level.from_log_snr(log_snr), MIXTURE.sample(4096, seed=11)
         x = level.alpha * x0 + level.sigma * noise.normal(4, range(4096), (3,)).double()
-        gain = float((MIXTURE.belief(x, level) - limit.estimate(x, level.alpha, level.sigma)).square().mean())
-        wanted = gain / (gain + (denoiser.factors(level)[1] * error) ** 2)
-        assert weight == pytest.approx(wanted, abs=0.03), log_snr
+        linear = limit.estimate(x, level.alpha, level.sigma)
+        gain = float((MIXTURE.belief(x, level) - linear).square().mean())
+        moved = gain + (denoiser.factors(level)[1] * error) ** 2
+        spread = math.sqrt(float((x0 - linear).square().mean()) / moved / (3 * 4096))  # of a measured weight
+        assert weight == pytest.approx(gain / moved, abs=5 * spread + 0.02), log_snr
 
 
 def test_on_gaussian_data_any_weight_is_exact() -> None:
@@ -177,7 +179,7 @@ def test_a_range_clamps_where_the_error_is_larger_than_it_and_nowhere_else() -> 
 @pytest.mark.parametrize("prediction", ["noise", "score"])
 def test_a_network_that_nothing_holds_is_warned_of_once(prediction: str) -> None:
     model = Denoiser(lambda x, t: torch.zeros_like(x), LINEAR, prediction)
-    with pytest.warns(UserWarning, match=r"sigma / alpha from [\d.]+ to 157.*data_stats=noisepath.DataStats\(range=\(-1, 1\)\)"):
+    with pytest.warns(UserWarning, match=r"sigma / alpha from [\d.]+ to 157.*data_stats=noisepath.DataStats\(range="):
         noisepath.sample(model, (2, 3), steps=3)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -10,8 +10,8 @@ with L the best linear estimate of x_0 (:mod:`noisepath.data_stats`) and w the w
 data that the network was not trained on, where there are some.  It is measured apart for rows with a condition and without.
 
 For an ideal network D - L and x_0 - D are orthogonal, so w is 1; on Gaussian data L is the ideal denoiser, so every w is exact.
-Where |c_out| is no larger than sqrt(2) and the deviation of the data, w is exactly 1, so that v, x0, a flow's velocity and EDM's
-prediction are followed everywhere; it is as measured from twice that on.
+Where |c_out| is no larger than sqrt(2) and the deviation of the data, w is exactly 1, so that v, x0, a flow's velocity and
+EDM's prediction are followed everywhere; it is as measured from twice that on.
 """
 
 from __future__ import annotations
