@@ -48,7 +48,7 @@ def test_the_noise_of_a_picture_leads_back_to_it(name: str) -> None:
     model = MIXTURE.denoiser(schedule(name))
     back = {n: again(model, invert(model, POINTS, steps=20, iterations=n), steps=20, solver="ddim") for n in (0, 1, 5)}
     plain, once, found = (psnr(made, POINTS) for made in back.values())
-    assert plain < 30.0 and once > plain + 8.0 and found > 50.0
+    assert plain < 40.0 and once > plain + 8.0 and found > 60.0
 
 
 @pytest.mark.parametrize("solver", ONE_STEP)
@@ -135,7 +135,7 @@ def test_bdia_is_undone_to_the_rounding_of_the_states(name: str, gamma: float) -
         halves = invert_exactly(model, POINTS, steps=20, gamma=gamma, dtype=dtype, batch_size=3)
         torch.testing.assert_close(halves.first, states.first, rtol=1e-4, atol=1e-4)
     alone = again(model, states.noise.float(), solver=bdia, steps=20)
-    assert psnr(alone, POINTS) < 60.0  # one state is not enough, which is why there are two
+    assert psnr(alone, POINTS) < 80.0  # 100 is its rounding; one state is not enough, which is why there are two
 
 
 def test_bdia_is_undone_whatever_the_denoiser_is() -> None:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ._lazy import torch
-from .noise import uniform
+from .noise import inverse_normal, uniform
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -79,7 +79,7 @@ class LogitNormal:
         self, schedule: Schedule, key: int, indices: Sequence[int], positions: Sequence[int], total: int
     ) -> tuple[Tensor, Tensor]:
         _check_batch(indices, positions, total)
-        normal = torch.special.ndtri(uniform(key, indices))
+        normal = inverse_normal(uniform(key, indices))
         return _with_weight_1(_place(schedule, torch.sigmoid(self.mean + self.std * normal)))
 
 
@@ -116,7 +116,7 @@ class LogNormal:
                 f"log_normal with mean {self.mean} and std {self.std} has no mass within the schedule's noise levels, "
                 f"log(sigma / alpha) from {self.mean + self.std * low:.4g} to {self.mean + self.std * high:.4g}"
             )
-        normal = sign * torch.special.ndtri(bottom + (top - bottom) * share)
+        normal = sign * inverse_normal(bottom + (top - bottom) * share)
         t = schedule.t(-2.0 * (self.mean + self.std * normal))
         return _with_weight_1(t.clamp(*ends.tolist()))  # an inverse rounds; it never moves t by more than that
 
