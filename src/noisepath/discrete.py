@@ -139,7 +139,8 @@ class NoiseScheduler:
     ValueError for a continuous schedule, TypeError for anything else: each says what to do.
 
     The tables are attributes, float64 tensors of shape (T,), entry t for timestep t: ``scheduler.betas[5]``,
-    ``scheduler.alphas_cumprod[t]`` for a tensor of timesteps.  ``scheduler.tables`` has the same numbers without torch.
+    ``scheduler.alphas_cumprod[t]`` for a tensor of timesteps (on a GPU ``scheduler.alphas_cumprod.to(t.device)[t]``).
+    ``scheduler.tables`` has the same numbers without torch.
     """
 
     betas = _Column("beta_t, the share of noise that step t adds.")
