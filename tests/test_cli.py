@@ -407,6 +407,7 @@ def test_the_demo_trains_draws_judges_and_says_where_everything_is(
     for name in ("unguided.png", "guided.png", "trajectory.png", "noise-to-data.gif", "schedule.png", "loss.png"):
         assert str(out / name) in told
         assert Image.open(out / name).size[0] > 100
+    assert str(out / "index.html") in told and (out / "index.html").exists()
     report = json.loads((out / "report.json").read_text())
     assert report["unguided"]["pictures"] == report["guided"]["pictures"] == 20
     assert report["training"]["steps"] == 2

@@ -175,6 +175,15 @@ def test_every_schedule_of_the_catalogue_is_drawn_side_by_side(
         assert harm[0] < harm[1] < harm[2]
 
 
+def test_betas_have_a_panel_only_where_there_are_some(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures = _last_figure(monkeypatch)
+    for names, panels in ((["edm"], 2), (["edm", "flow"], 2), (["linear"], 3), (["edm", "linear"], 3)):
+        plots.schedule_figure(names, tmp_path / "s.png", columns=2)
+        curves = figures[-1].axes[: -2 * len(names)]
+        assert len(curves) == panels
+        assert all(any(len(line.get_xdata()) for line in ax.lines) for ax in curves), "no panel is empty"
+
+
 def test_a_figure_takes_schedules_of_one_s_own_and_a_picture_of_one_s_own(tmp_path: Path) -> None:
     own = {"shifted flow": Shifted(schedule("flow"), 3.0), "zero": schedule("linear", zero_terminal_snr=True)}
     assert plots.schedule_figure(own, tmp_path / "own.png", _random(1, 1, 6, 9), columns=4).exists()

@@ -179,6 +179,13 @@ class Denoiser:
         self.vocabulary = vocabulary
         self.info: dict[str, Any] = dict(info or {})
 
+    def __repr__(self) -> str:
+        parameters = getattr(self.network, "parameters", None)
+        size = f" of {sum(p.numel() for p in parameters()):,} parameters" if callable(parameters) else ""
+        name = getattr(self.network, "__name__", type(self.network).__name__)
+        path = repr(self.schedule) if len(repr(self.schedule)) < 120 else type(self.schedule).__name__
+        return f"Denoiser({name}{size}, {self.prediction!r} on {path})"
+
     @classmethod
     def from_diffusers(cls, network: Callable[..., Any], scheduler: Any, *, null: Condition | None = None) -> Denoiser:
         """A network of diffusers (UNet2DModel, UNet2DConditionModel, transformers) as a denoiser.

@@ -69,6 +69,10 @@ class Trajectory:
     states: list[Tensor]
     beliefs: list[Tensor | None]
 
+    def __repr__(self) -> str:
+        ends = f"{self.levels[0]} to {self.levels[-1]}"
+        return f"Trajectory({len(self.states)} states of shape {tuple(self.pictures.shape)}, {ends})"
+
     @property
     def pictures(self) -> Tensor:
         """The last state: what :func:`sample` returns."""

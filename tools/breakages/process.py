@@ -242,6 +242,20 @@ BREAKAGES = (
         ("discrete",),
     ),
     Breakage(
+        "a reverse step takes the posterior's variance unless another is asked for",
+        "discrete.py",
+        'variance: str = "large"',
+        'variance: str = "small"',
+        ("discrete",),
+    ),
+    Breakage(
+        "a table that is changed is changed for everybody",
+        "discrete.py",
+        "return process._kept[key].clone()",
+        "return process._kept[key]",
+        ("discrete",),
+    ),
+    Breakage(
         "t = -1 wraps to the last step",
         "discrete.py",
         "return table.index_select(1, at)",

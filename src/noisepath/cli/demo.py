@@ -3,7 +3,7 @@
 Trains on scikit-learn's 1,797 digits, draws as many new ones of the same classes, and 1,000 with guidance, and judges them
 as :mod:`noisepath.evaluation` says.  The run's folder then holds the model and
 
-    unguided.png  guided.png  trajectory.png  noise-to-data.gif  schedule.png  loss.png  report.json
+    index.html  unguided.png  guided.png  trajectory.png  noise-to-data.gif  schedule.png  loss.png  report.json
 """
 
 from __future__ import annotations
@@ -96,6 +96,7 @@ def _draw_a_run(command: Demo, denoiser: Denoiser, guided: Denoise) -> None:
 
 def _tell(out: Path, figures: dict[str, Any], reports: dict[str, DigitsReport]) -> None:
     files = {
+        "index.html": "the run on one page: open it in a browser",
         "unguided.png": "new digits, a column for each",
         "guided.png": "the same with guidance",
         "trajectory.png": "noise becoming digits, and the model's belief on the way",

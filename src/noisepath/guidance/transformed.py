@@ -44,6 +44,9 @@ class Transformed:
         for denoiser in (self.inner, *self.others):
             check_denoiser(denoiser)
 
+    def __repr__(self) -> str:
+        return f"Transformed({self.inner!r})"
+
     def begin(self, levels: Iterable[Level]) -> Denoise:
         """A fresh run: the inner one's, transformed."""
         levels = list(levels)

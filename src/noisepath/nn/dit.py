@@ -21,7 +21,7 @@ from noisepath.nn.attend import Attend, FeedForward
 from noisepath.nn.blocks import beside, crop, pad, zero
 from noisepath.nn.dit_config import DiTConfig
 from noisepath.nn.linear import LinearPart, around
-from noisepath.nn.told import Heard, Told, check_pictures, hear, reading
+from noisepath.nn.told import Heard, Told, check_pictures, hear, reading, times_for
 
 __all__ = ["DiT", "DiTBlock", "positions"]
 
@@ -117,24 +117,25 @@ class DiT(nn.Module):
         """For one run: what is said, with each text read once (:func:`noisepath.nn.told.reading`)."""
         return reading(self.told)
 
-    def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None, **said: Tensor) -> Tensor:
+    def forward(self, x: Tensor, t: Tensor | float, label: Tensor | None = None, **said: Tensor) -> Tensor:
         """The prediction for noisy pictures.
 
         Args:
             x: (B, in_channels, H, W), any H and W >= 1.
-            t: (B,) float, the time (times ``config.time_scale``, about 0 to 1000).
+            t: the time (times ``config.time_scale``, about 0 to 1000): (B,), or one number for all.
             label: (B,) int64 in 0 .. classes, where ``classes`` means "no class"; ``None``: no class for all.
             said: by name what else is told (``config.conditions``); what is left out says nothing.
 
         Returns:
             (B, out_channels, H, W).
         """
+        check_pictures(x, self.config.in_channels, "DiT")
+        t = times_for(x, t, "DiT")
         e, heard = self._embed(x, t, label, said)
         return around(self.linear, x, t, lambda seen: self._features(beside(seen, heard.channels), e, heard))
 
     def _embed(self, x: Tensor, t: Tensor, label: Tensor | None, said: Mapping[str, Tensor]) -> tuple[Tensor, Heard]:
-        """Check the inputs; e: (B, width), and what else was heard."""
-        check_pictures(x, t, self.config.in_channels, "DiT")
+        """e: (B, width), and what else was heard."""
         features = get_timestep_embedding(t * self.config.time_scale, TIME_FEATURES, downscale_freq_shift=0.0)
         e: Tensor = self.embed_time(features.to(x.dtype))
         heard = hear(self.embed_label, self.told, x, label, said, "DiT")

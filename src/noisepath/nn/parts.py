@@ -23,7 +23,7 @@ from noisepath.errors import lookup, shown
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["KINDS", "Part", "check_range", "parts_from"]
+__all__ = ["KINDS", "Part", "check_range", "parts_from", "plain"]
 
 KINDS = {
     "class": "one of some classes",
@@ -122,3 +122,10 @@ def parts_from(values: Any) -> tuple[Part, ...]:
     if twice := {name for name in names if names.count(name) > 1}:
         raise ValueError(f"conditions need names of their own, but {', '.join(sorted(twice))} is there twice")
     return parts
+
+
+def plain(value: Any) -> Any:
+    """numpy's numbers as Python's, which JSON takes, and lists as tuples; all else as it is."""
+    if isinstance(value, list | tuple):
+        return tuple(plain(entry) for entry in value)
+    return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value

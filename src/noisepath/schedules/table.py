@@ -35,6 +35,10 @@ class Table(Schedule):
         lookup(SCALINGS, self.scaling, "scaling")
         _check_table(self.log_snrs)
 
+    def __repr__(self) -> str:
+        ends = f"{self.log_snrs[0]:.4g} .. {self.log_snrs[-1]:.4g}"
+        return f"Table(<{len(self.log_snrs)} log-SNRs, {ends}>, scaling={self.scaling!r})"
+
     @property
     def num_timesteps(self) -> int:
         return len(self.log_snrs)
