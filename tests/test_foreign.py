@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from noisepath import Condition, Denoiser, classifier_free, sample, schedule
-from noisepath.foreign import Wrapped, parts_of_diffusers
+from noisepath.foreign import Wrapped
+from noisepath.foreign_schedulers import parts_of_diffusers
 from noisepath.levels import Level
 from noisepath.schedules import Shifted
 from noisepath.solvers import ddim
@@ -109,12 +110,15 @@ def test_classes_reach_the_network_and_guidance_works() -> None:
     assert float((guided - plain).abs().max()) > 1e-3
 
 
-def test_a_learned_variance_is_left_aside() -> None:
+def test_a_learned_variance_is_cut_off_and_one_warning_says_so() -> None:
     net = network(out=4)
     denoiser = Denoiser.from_diffusers(net, diffusers.DDPMScheduler(variance_type="learned_range"))
     with torch.no_grad():
         answer = net(START_X, torch.full((3,), 10.0)).sample
-        assert torch.equal(denoiser.network(START_X, torch.full((3,), 10.0)), answer[:, :2])
+        with pytest.warns(UserWarning, match="4 channels for 2: the second half, a learned variance, is cut off") as seen:
+            for _ in range(3):
+                assert torch.equal(denoiser.network(START_X, torch.full((3,), 10.0)), answer[:, :2])
+    assert len(seen) == 1
 
 
 def test_trained_betas_and_other_lengths_are_read() -> None:
@@ -130,8 +134,8 @@ def test_trained_betas_and_other_lengths_are_read() -> None:
     [
         ({"beta_schedule": "spiral"}, "beta_schedule"),
         ({"beta_schedule": "linear", "prediction_type": "magic"}, "prediction_type"),
-        ({"num_train_timesteps": 10}, "no beta_schedule"),
-        ({"_class_name": "EDMEulerScheduler", "prediction_type": "v_prediction"}, "'v_prediction'"),
+        ({"num_train_timesteps": 10}, "neither a _class_name nor a beta_schedule"),
+        ({"_class_name": "EDMEulerScheduler", "prediction_type": "sample"}, "'sample'"),
     ],
 )
 def test_a_configuration_that_says_too_little_is_refused(config: dict[str, Any], says: str) -> None:
@@ -151,7 +155,7 @@ def test_any_module_can_be_wrapped() -> None:
             return {"noise": self.gain * picture + time[:, None, None, None]}
 
     odd = Odd()
-    wrapped = Wrapped(odd, lambda module, x, t: module(t, x)["noise"], time_scale=0.5)
+    wrapped = Wrapped(odd, lambda module, x, t: module(t, x)["noise"], time=lambda t: t * 0.5)
     assert torch.equal(wrapped(START_X, torch.full((3,), 4.0)), 2 * START_X + 2.0)
     assert next(wrapped.parameters()) is odd.gain
     assert list(Wrapped(math.hypot).parameters()) == []
