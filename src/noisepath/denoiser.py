@@ -23,13 +23,14 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, SupportsIndex
 
 from ._lazy import torch
 from .conditions import Condition
 from .data_stats import DataStats
 from .errors import lookup, shown, unknown
-from .foreign import NAMES, Wrapped, parts_of_diffusers
+from .foreign import wrap_diffusers
+from .foreign_schedulers import parts_of_diffusers
 from .levels import Level
 from .limit import Limit
 from .predictions import PRECONDITIONINGS, PREDICTIONS, preconditioned
@@ -137,6 +138,7 @@ class Denoiser:
         preconditioning: "none": the network gives the prediction itself; "unit": it was trained on input and output of unit
             variance (:func:`noisepath.predictions.preconditioned`).
         null: the condition of one picture that says nothing, for guidance (None: the network takes no condition).
+        clamp: what is done to the denoised estimate (B, *) at every level, such as clipping it to the data's range.
         vocabulary: what the model can be asked for in words (:class:`noisepath.asking.Vocabulary`), kept for the user.
         info: what else is known of the model, kept for the user (classes, shape, data range ...).
     """
@@ -152,6 +154,7 @@ class Denoiser:
         limit: Limit | None = None,
         preconditioning: str = "none",
         null: Condition | None = None,
+        clamp: Callable[[Tensor], Tensor] | None = None,
         vocabulary: Any = None,
         info: Mapping[str, Any] | None = None,
     ) -> None:
@@ -176,6 +179,7 @@ class Denoiser:
         self.preconditioning = preconditioning
         self._warned = False
         self.null = null
+        self.clamp = clamp
         self.vocabulary = vocabulary
         self.info: dict[str, Any] = dict(info or {})
 
@@ -187,20 +191,44 @@ class Denoiser:
         return f"Denoiser({name}{size}, {self.prediction!r} on {path})"
 
     @classmethod
-    def from_diffusers(cls, network: Callable[..., Any], scheduler: Any, *, null: Condition | None = None) -> Denoiser:
+    def from_diffusers(
+        cls,
+        network: Callable[..., Any],
+        scheduler: Any,
+        *,
+        null: Condition | int | None = None,
+        data_stats: DataStats | None = None,
+        arguments: Mapping[str, Any] | None = None,
+    ) -> Denoiser:
         """A network of diffusers (UNet2DModel, UNet2DConditionModel, transformers) as a denoiser.
 
+        It is called by keyword after its own signature, with the time in its own unit; of its answer ``.sample`` is taken, and
+        of a learned variance the first half.  ``Condition(label=...)`` reaches it as ``class_labels``, ``text=`` as
+        ``encoder_hidden_states``, any other part by its own name; ``text_embeds``, ``time_ids`` and the like go into
+        ``added_cond_kwargs``, and ``Condition({"joint_attention_kwargs.scale": ...})`` into any other argument that is a dict.
+
         Args:
-            network: the module; its answer's ``.sample`` is taken, of a learned variance the first half.
-            scheduler: the scheduler it was trained with, or its ``config``: betas or flow matching, what is predicted, and
-                zero terminal SNR are read from it.  (Which levels a run visits is the spacing's business: a flow's
-                ``shift`` is ``sample(..., schedule=Shifted(schedule("flow"), shift), spacing="time")``.)
-            null: the condition of one picture that says nothing, for guidance.  ``Condition(label=...)`` reaches the network as
-                ``class_labels``, ``text=`` as ``encoder_hidden_states``, any other name as it is.
+            network: the module, or a function ``(x, t, **condition)`` that calls one.
+            scheduler: the scheduler it was trained with, or its ``config``.  Betas, straight paths and EDM are read, with what
+                is predicted, the unit of time, and ``clip_sample`` and ``thresholding``, which are done to the denoised
+                estimate at every call.  Which levels a run visits is the spacing's business: a flow's ``shift`` is
+                ``sample(..., schedule=Shifted(schedule("flow"), shift), spacing="time")``.
+            null: the condition of one image that says nothing, for guidance: ``Condition(label=torch.tensor([10]))``, in short
+                10, where class 10 of 11 is the one that says nothing; ``Condition(text=empty)`` with the (1, tokens, width)
+                states of an empty prompt.
+            data_stats: what is known of the data, such as ``DataStats(range=(-1, 1))``, where the scheduler clips nothing.
+            arguments: what the network is given at every call beside, by its own names: ``{"num_frames": 4, "height": 8}``.
+
+        Raises:
+            TypeError: no network (a folder, a pipeline), or no scheduler.
+            ValueError: a key of the configuration that changes what the network is and is not read, a class of schedulers that
+                is no denoiser's, arguments that the network does not take.  When called: a part of the condition that the
+                network does not take, or one that it lacks.
         """
         parts = parts_of_diffusers(scheduler)
-        wrapped = Wrapped(network, time_scale=parts.time_scale, names=NAMES)
-        return cls(wrapped, parts.schedule, parts.prediction, sigma_data=parts.sigma_data, null=null)
+        wrapped = wrap_diffusers(network, parts, arguments)
+        blank = Condition(label=torch.tensor([int(null)])) if isinstance(null, SupportsIndex) else null
+        return cls(wrapped, parts.schedule, parts.prediction, sigma_data=parts.sigma_data, null=blank, clamp=parts.clamp, data_stats=data_stats)
 
     @property
     def data_scale(self) -> float | None:
@@ -270,7 +298,8 @@ class Denoiser:
 
     def _warn(self, places: Iterable[_Place]) -> None:
         """One warning where a network's errors are multiplied and nothing limits them."""
-        if self._warned or self.limit is not None or self.data_stats.range is not None or self._kind.at_pure_noise:
+        held = self.limit is not None or self.clamp is not None or self.data_stats.range is not None
+        if self._warned or held or self._kind.at_pure_noise:
             return
         large = [p.level.noise_ratio for p in places if p.factors is not None and abs(p.factors[1]) > LARGE_C_OUT]
         if large:
@@ -320,7 +349,8 @@ class Denoiser:
             raise WrongOutput(f"the network must give a tensor of its input's shape {tuple(x.shape)}, but gave {got}")
         # the network may run in half precision, and may have given its own memory: neither reaches the state
         belief = output.to(x.dtype) * c_out
-        return belief if c_skip == 0.0 else belief.add_(x, alpha=c_skip)
+        belief = belief if c_skip == 0.0 else belief.add_(x, alpha=c_skip)
+        return belief if self.clamp is None else self.clamp(belief)
 
 
 def _half_of(network: Callable[..., Any]) -> torch.dtype | None:

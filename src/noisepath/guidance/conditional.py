@@ -271,11 +271,24 @@ def _away(denoiser: Denoise, negative: Condition | None) -> Given:
     if negative is not None:
         return Given(negative)
     if null is None:
-        raise ValueError(
-            "this model has no null condition, so it can't be guided: it was trained without a condition, or without dropping "
-            "it now and then (condition dropout). Train it so, say what to lead away from (negative=), or use scale 1"
-        )
+        raise ValueError(f"this model has no null condition, so it can't be guided: {_why_no_null(denoiser)}")
     return Given(null)
+
+
+def _why_no_null(denoiser: Denoise) -> str:
+    """What is missing: of a model that was trained here the training, of any other the argument."""
+    while isinstance(denoiser, Transformed):
+        denoiser = denoiser.inner
+    if getattr(denoiser, "vocabulary", None) is not None:
+        return (
+            "it was trained without a condition, or without dropping it now and then (condition dropout). Train it so, say "
+            "what to lead away from (negative=), or use scale 1"
+        )
+    return (
+        "no null= was given. Where the network learned one by condition dropout, name it, null=Condition(label=...) or "
+        "null=Condition(text=...) of one sample (Denoiser, Denoiser.from_diffusers); say what to lead away from (negative=), "
+        "or use scale 1"
+    )
 
 
 def _resting(zero: float, run: Denoise) -> Denoise:

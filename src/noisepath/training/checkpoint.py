@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 from noisepath import __version__
 from noisepath._lazy import torch
 from noisepath.files import MANIFEST, remove_folder, verify, write_folder
+from noisepath.model_folders import refuse_diffusers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -299,6 +300,7 @@ def _model_folder(folder: Path) -> Path:
         raise FileNotFoundError(f"there is no run folder {str(folder)!r}" + (": it is a file" if folder.is_file() else ""))
     if steps_of(folder / CHECKPOINTS):
         return newest(folder).folder
+    refuse_diffusers(folder)
     if not (folder / _CONFIG).is_file():
         raise FileNotFoundError(f"{str(folder)!r} holds no model: there are neither checkpoints nor a {_CONFIG} in it")
     verify(folder)
