@@ -19,6 +19,8 @@ TYPE_CHECKING = False  # what typing has, without loading it
 
 if TYPE_CHECKING:
     from . import analysis as analysis
+    from . import asking as asking
+    from . import board as board
     from . import comparing as comparing
     from . import conditions as conditions
     from . import data as data
@@ -26,9 +28,13 @@ if TYPE_CHECKING:
     from . import discrete as discrete
     from . import editing as editing
     from . import embedding as embedding
+    from . import errors as errors
     from . import evaluation as evaluation
     from . import exact as exact
+    from . import gaussian_start as gaussian_start
     from . import guidance as guidance
+    from . import guidance_figure as guidance_figure
+    from . import guiding as guiding
     from . import levels as levels
     from . import loop as loop
     from . import nn as nn
@@ -42,10 +48,12 @@ if TYPE_CHECKING:
     from . import spacing as spacing
     from . import tableau as tableau
     from . import tables as tables
+    from . import testing as testing
     from . import times as times
     from . import training as training
     from . import tuned as tuned
     from . import tuning as tuning
+    from . import widths as widths
     from .comparing import compare as compare
     from .conditions import Condition as Condition
     from .denoiser import Denoiser as Denoiser
@@ -122,6 +130,8 @@ _HOME = {
 }
 _MODULES = (
     "analysis",
+    "asking",
+    "board",
     "comparing",
     "conditions",
     "data",
@@ -129,9 +139,13 @@ _MODULES = (
     "discrete",
     "editing",
     "embedding",
+    "errors",
     "evaluation",
     "exact",
+    "gaussian_start",
     "guidance",
+    "guidance_figure",
+    "guiding",
     "levels",
     "loop",
     "nn",
@@ -145,10 +159,12 @@ _MODULES = (
     "spacing",
     "tableau",
     "tables",
+    "testing",
     "times",
     "training",
     "tuned",
     "tuning",
+    "widths",
 )
 
 __all__ = [*_HOME, *_MODULES, "__version__"]

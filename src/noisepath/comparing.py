@@ -315,7 +315,7 @@ def _contenders(
         name, at, own = given.partition("@") if isinstance(given, str) else ("", "", "")
         if at and own not in SPACINGS:
             raise unknown(f"spacing in {given!r}", own, SPACINGS)
-        build = resolve(name, width) if isinstance(given, str) else resolve(given)
+        build = resolve(name if isinstance(given, str) else given, width)
         found += [
             _Contender(find(name) if named is None else label, build, spacing) for spacing in ([own] if at else spacings)
         ]
@@ -330,7 +330,8 @@ def _planned(
 ) -> Iterator[_Run]:
     """Every run that is to be made; ``within``: the counts are calls, and each makes as many steps as fit."""
     for label, build, spacing in contenders:
-        numbers = [steps_within(schedule, n, solver=build, spacing=spacing) for n in counts] if within else counts
+        fitting = partial(steps_within, schedule, solver=build, spacing=spacing, data_scale=width)
+        numbers = [fitting(n) for n in counts] if within else counts
         for steps in dict.fromkeys(numbers):
             levels = told(SPACINGS[spacing], width)(schedule, steps)
             table = build(levels)

@@ -101,7 +101,11 @@ def draw(
         progress=progress,
         device=device,
     )
-    calls = count_calls(design(denoiser.schedule, solver=asked.solver, steps=asked.steps, spacing=asked.spacing))
+    width = getattr(denoiser, "data_scale", None)
+    run = design(
+        denoiser.schedule, solver=asked.solver, steps=asked.steps, spacing=asked.spacing, data_scale=width
+    )
+    calls = count_calls(run)
     calls = calls if guidance == 1 else 2 * calls
     sampling = Sampling(asked.solver, asked.spacing, asked.steps, calls, float(guidance), asked.seed)
     return Drawn(sampling, as_saved(pictures), labels)
