@@ -12,15 +12,20 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
 import noisepath
+from guided import DATA, EXAMPLES, SHAPE, X, asks
+from noisepath.conditions import Condition
+from noisepath.denoiser import Denoise
+from noisepath.guidance import GUIDANCES, Transformed, apg, clip
 from noisepath.levels import Level
 from noisepath.loop import run_loop
 from noisepath.solvers import adams, exponential_adams, unipc
 from noisepath.spacing import SPACINGS
 from noisepath.tuned import Tuned, fingerprint, load_tuned, tuned_of_run
 from noisepath.tuning import Starts, tune
-from noisepath.tuning.fit import errors, fit
+from noisepath.tuning.fit import _Run, errors, fit
 from noisepath.tuning.form import Form
 from noisepath.tuning.run import places_within
 from noisepath.tuning.search import _cheapest, bases, searched
@@ -276,3 +281,96 @@ def test_the_corrector_of_unipc_is_tuned_with_it() -> None:
     task = _task(MIXTURE, 48)
     before = errors(form.table(start), [task], 48).rmse
     assert fit(form, start, [task], [task], batch_size=48, iterations=6).held_out.rmse < 0.5 * before
+
+
+# --- a run that goes on from the middle ------------------------------------------------------------------------------
+
+
+class Running:
+    """A denoiser whose runs remember the mean of what they were asked; it can tell, or can't."""
+
+    def __init__(self, forks: bool) -> None:
+        self.forks = forks
+
+    def begin(self, levels: list[Level]) -> Denoise:
+        return RunningMean() if self.forks else RunningMean().ask  # type: ignore[return-value]
+
+
+class RunningMean:
+    def __init__(self, mean: Tensor | float = 0.0) -> None:
+        self.mean = mean
+
+    def ask(self, x: Tensor, level: Level, condition: Condition | None = None) -> Tensor:
+        self.mean = 0.5 * self.mean + 0.5 * x
+        return DATA.denoiser()(self.mean, level)
+
+    __call__ = ask
+
+    def fork(self) -> RunningMean:
+        return RunningMean(self.mean)
+
+
+REMEMBERING: dict[str, Denoise] = {
+    **{name: make(DATA.denoiser()) for name, make in EXAMPLES.items() if name != "cfg_plus_plus"},
+    "apg in two calls": apg(DATA.denoiser(), 3.0, together=False),
+    "apg in clip in apg": apg(clip(apg(DATA.denoiser(), 2.0), -2.0, 2.0), 3.0, negative=Condition(label=torch.tensor([0]))),
+    "one's own with a fork": Running(forks=True),  # type: ignore[dict-item]
+    "one's own without": Running(forks=False),  # type: ignore[dict-item]
+    "guidance inside of which something remembers": clip(Running(forks=False), -1.0, 1.0),  # type: ignore[arg-type]
+}
+
+
+def test_every_guidance_is_among_them() -> None:
+    assert set(GUIDANCES) <= {*REMEMBERING, "cfg_plus_plus"}  # which moves the state, and is refused
+
+
+@pytest.mark.parametrize("name", REMEMBERING)
+def test_a_run_resumed_midway_ends_where_the_same_run_made_anew_ends(name: str) -> None:
+    form = _form(partial(adams, frame="flow", order=3), 5)
+    numbers = form.begin(SPACINGS["asinh"](LINEAR, 5))
+    task = Task(Starts(REMEMBERING[name], range(5), None if "own" in name or "something" in name else asks(name)), X, 0 * X)
+    kept = _Run(task, slice(0, 5))
+    end = kept.go(form.table(numbers), keep=True)
+    assert torch.equal(end, _Run(task, slice(0, 5)).go(form.table(numbers)))
+    for j, (kind, n, _) in enumerate(form.kinds):
+        moved = list(numbers)
+        moved[j] += 1e-9
+        ends = [run.go(form.table(moved)) for run in (kept, kept, _Run(task, slice(0, 5)))]
+        assert torch.equal(ends[0], ends[2]) and torch.equal(ends[1], ends[2]), (kind, n)
+        assert float((ends[0] - end).abs().max()) < 1e-6  # as much as a derivative says, and no jump
+
+
+def test_what_nothing_is_known_of_is_run_anew_and_what_remembers_nothing_is_not() -> None:
+    asked = []
+
+    def counting(x: Tensor, level: Level, condition: Condition | None = None) -> Tensor:
+        asked.append(level)
+        return DATA.denoiser()(x, level)
+
+    def mine(run: Denoise) -> Denoise:
+        return run
+
+    form = _form(partial(adams, frame="flow", order=3), 5)
+    table = form.table(form.begin(SPACINGS["asinh"](LINEAR, 5)))
+    last = form.table([*form.begin(SPACINGS["asinh"](LINEAR, 5))[:-1], 1e-3])
+    for denoiser, calls in ((counting, 0), (clip(counting), 0), (Transformed(counting, mine), 5)):
+        run = _Run(Task(Starts(denoiser, range(5)), X, 0 * X), slice(0, 5))
+        run.go(table, keep=True)
+        asked.clear()
+        run.go(last)
+        assert len(asked) == calls
+
+
+def test_a_fork_leaves_the_run_that_it_was_taken_of_as_it_is() -> None:
+    shape = (5, *SHAPE)
+    assert X.shape == shape
+    denoiser = EXAMPLES["apg"](DATA.denoiser())
+    run = noisepath.denoiser.begin(denoiser)
+    level = Level(0.5, 0.5)
+    run(X, level, asks("apg"))
+    forked = noisepath.denoiser.fork(denoiser, run)
+    assert forked is not None and forked is not run
+    ends = [one(2 * X, level, asks("apg")) for one in (forked, run)]
+    assert torch.equal(ends[0], ends[1])  # type: ignore[arg-type]
+    plain = noisepath.denoiser.begin(clip(DATA.denoiser()))
+    assert noisepath.denoiser.fork(clip(DATA.denoiser()), plain) is plain

@@ -7,6 +7,8 @@ shape (B, *), at a :class:`~noisepath.levels.Level` on any path.  Solvers, guida
 
 *A run begins* with ``begin(denoiser, levels)``: a denoiser that has a method ``begin`` gives a fresh callable for the
 run, which may know all its levels and keep a memory; any other is used as it is.  Nothing is shared between two runs.
+A run that remembers its calls may have a method ``fork``: a run that goes on from there and leaves this one as it is
+(:func:`fork`); tuning, which goes on from the middle of a run many times, is faster with it.
 
 *A run may be made in batches*: ``rows_of(denoiser, rows, count)`` is the denoiser for some of its pictures, where one has
 something of each (a guidance scale, say) in a method ``rows``; any other is used as it is.
@@ -22,6 +24,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ._lazy import torch
@@ -37,8 +40,8 @@ if TYPE_CHECKING:
     from .schedules import Schedule
 
 __all__ = [
-    "Condition", "Denoise", "Denoiser", "Moved", "WrongOutput", "begin", "check_denoiser", "device_named", "device_of",
-    "rows_of",
+    "Condition", "Denoise", "Denoiser", "Memoryless", "Moved", "WrongOutput", "begin", "check_denoiser", "device_named",
+    "device_of", "fork", "rows_of",
 ]  # fmt: skip
 
 
@@ -76,6 +79,32 @@ def begin(denoiser: Denoise, levels: Iterable[Level] = ()) -> Denoise:
     check_denoiser(denoiser)
     start: Callable[[list[Level]], Denoise] | None = getattr(denoiser, "begin", None)
     return denoiser if start is None else start(list(levels))
+
+
+@dataclass(frozen=True)
+class Memoryless:
+    """A run that remembers none of its calls: its fork is the run itself."""
+
+    ask: Denoise
+
+    def __call__(self, x: Tensor, level: Level, condition: Condition | None = None) -> Tensor | Moved:
+        return self.ask(x, level, condition)
+
+    def fork(self) -> Memoryless:
+        """The run itself."""
+        return self
+
+
+def fork(denoiser: Denoise, run: Denoise) -> Denoise | None:
+    """A run that goes on from where ``run``, which ``begin(denoiser)`` gave, has come to, and leaves that one as it is.
+
+    It may be asked at other levels than those that the run began with.  None where nobody can tell what the run remembers: it
+    was made by the denoiser's ``begin`` and has no method ``fork``, or that one gives None.
+    """
+    own: Callable[[], Denoise | None] | None = getattr(run, "fork", None)
+    if own is not None:
+        return own()
+    return None if hasattr(denoiser, "begin") else run  # without begin the denoiser is its own run, and remembers nothing
 
 
 def rows_of(denoiser: Denoise, rows: slice, count: int) -> Denoise:
@@ -209,7 +238,7 @@ class Denoiser:
                 factors = table[level] = self.factors(level)
             return self._ask(x, factors, condition, half, read)
 
-        return run
+        return Memoryless(run)
 
     def __call__(self, x: Tensor, level: Level, condition: Condition | None = None) -> Tensor:
         """The belief about x_0, (B, *), at one level for all pictures."""

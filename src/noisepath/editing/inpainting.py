@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .._lazy import torch
@@ -109,16 +110,14 @@ def holding(denoiser: Denoise, seed: int = 0) -> Denoise:
     Each time a run goes up, its old noise is covered by new, and so is that of the known part.
     """
 
-    def transform(run: Denoise) -> Denoise:
-        paths = _Paths(seed)
-
+    def transform(run: Denoise, memory: _Paths) -> Denoise:
         def held(x: Tensor, level: Level, condition: Condition | None = None) -> Moved:
             if condition is None or _MASK not in condition:
                 raise ValueError("a denoiser that holds a part of the pictures must be told it: use inpaint")
             others = {name: value for name, value in condition.items() if name not in (_PICTURES, _MASK, _NUMBER)}
             pictures, mask = condition[_PICTURES].to(x), condition[_MASK].to(x)
             known = (mask < level.sigma / (level.alpha + level.sigma)) | (mask == 0.0)
-            noise = paths.noise(level, condition[_NUMBER], x)
+            noise = memory.noise(level, condition[_NUMBER], x)
             x = torch.where(known, level.alpha * pictures + level.sigma * noise, x)
             belief = run(x, level, Condition(others) if others else None)
             if isinstance(belief, Moved):
@@ -127,7 +126,7 @@ def holding(denoiser: Denoise, seed: int = 0) -> Denoise:
 
         return held
 
-    return Transformed(denoiser, transform)
+    return Transformed(denoiser, transform, memory=partial(_Paths, seed), name="holding")
 
 
 class _Paths:

@@ -52,7 +52,7 @@ def autoguidance(
 
         return guided
 
-    return Transformed(good, transform, (bad,), (chosen,))
+    return Transformed(good, transform, (bad,), (chosen,), stateless=True, name="autoguidance")
 
 
 def classifier(
@@ -103,7 +103,8 @@ def classifier(
 
         return guided
 
-    return Transformed(denoiser, transform, (), (chosen,) if towards is None else (Given(towards), chosen))
+    said = (chosen,) if towards is None else (Given(towards), chosen)
+    return Transformed(denoiser, transform, (), said, stateless=True, name="classifier")
 
 
 def _with_slope(ask: Callable[[Tensor], Tensor], log_p: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
