@@ -28,6 +28,9 @@ QUICK: dict[str, Any] = {
 }  # fmt: skip
 
 
+TRANSFORMER: dict[str, Any] = {"network": "dit", "size": "tiny", "channels": None, "blocks": None}
+
+
 def _trainer(total: int = 4, **changes: Any) -> Trainer:
     made = build(digits(), TrainConfig(**{**QUICK, **changes}))
     return made.make(made.config, total)
@@ -49,9 +52,10 @@ def _gradient(trainer: Trainer) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("accumulate", [2, 3, 8])
-def test_a_batch_in_parts_has_the_gradient_of_the_whole(accumulate: int) -> None:
+@pytest.mark.parametrize("changes", [{}, {"dropout": 0.3}, {"dropout": 0.3, **TRANSFORMER}], ids=["plain", "dropout", "dit"])
+def test_a_batch_in_parts_has_the_gradient_of_the_whole(accumulate: int, changes: dict[str, Any]) -> None:
     """To float32 rounding: sums of 8 x 64 terms in another order."""
-    wholes, parts = _trainer(clip=0.0), _trainer(clip=0.0, accumulate=accumulate)
+    wholes, parts = _trainer(clip=0.0, **changes), _trainer(clip=0.0, accumulate=accumulate, **changes)
     for trainer in (wholes, parts):  # woken up, so that every parameter has a gradient
         torch.manual_seed(1)
         with torch.no_grad():

@@ -20,6 +20,7 @@ from noisepath.embedding import get_timestep_embedding
 from noisepath.nn.attend import Attend, FeedForward
 from noisepath.nn.blocks import beside, crop, pad, zero
 from noisepath.nn.dit_config import DiTConfig
+from noisepath.nn.dropout import Dropout
 from noisepath.nn.linear import LinearPart, around
 from noisepath.nn.told import Heard, Told, check_pictures, hear, reading
 
@@ -57,7 +58,7 @@ class DiTBlock(nn.Module):
         self.norm_cross = nn.LayerNorm(width) if cross else None
         self.cross = Attend(width, heads, width) if cross else None
         self.modulation = nn.Linear(width, 6 * width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, e: Tensor, heard: Heard, mask: Tensor | None = None) -> Tensor:
         """x: (B, N, W), e: (B, W), mask: (B, N), true where x says something -> same shape as x."""
