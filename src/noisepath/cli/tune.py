@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from noisepath import noise
 from noisepath.cli.labels import labelled
 from noisepath.guidance import classifier_free
+from noisepath.guiding import unguidable
 from noisepath.training.checkpoint import load
 from noisepath.tuned import FOLDER, Tuned
 from noisepath.tuning import tune
@@ -25,7 +26,8 @@ __all__ = ["run"]
 def run(command: Tune, device: str) -> None:
     """Tune, write ``RUN/tuned/calls-N.json``, and print what was gained."""
     denoiser = load(command.run, device)
-    scales = command.guidance or ((1.0, 2.0) if denoiser.info["class_names"] else (1.0,))
+    guidable = denoiser.info["class_names"] and unguidable(denoiser) is None
+    scales = command.guidance or ((1.0, 2.0) if guidable else (1.0,))
     began, bar = time.monotonic(), _bar(command.progress)
     try:
         made = tune(

@@ -282,15 +282,27 @@ def _asked(runs: Sequence[Denoise], x: Tensor, level: Level, conditions: Sequenc
     return belief(runs[0](torch.cat([x] * count), level, Condition.cat(conditions))).chunk(count)
 
 
+def undropped(denoiser: Denoise) -> str | None:
+    """Why a model has no null condition though it has a condition: it was never trained without; None of any other."""
+    training = (getattr(denoiser, "info", None) or {}).get("training") or {}
+    takes = getattr(denoiser, "null", None) is not None or bool(getattr(denoiser, "vocabulary", None))
+    if takes and training.get("drop_condition") == 0:
+        return "this model was trained without condition dropout (drop_condition 0), so its null condition means nothing"
+    return None
+
+
 def _away(denoiser: Denoise, negative: Condition | None) -> Given:
     """Where guidance leads away from: ``negative``, or the model's null."""
     null: Condition | None = getattr(denoiser, "null", None)
     if negative is not None:
         return Given(negative)
+    if (reason := undropped(denoiser)) is not None:
+        raise ValueError(f"{reason}: train it with some, give what to lead away from (negative=), or use scale 1")
     if null is None:
         raise ValueError(
-            "this model has no null condition, so it can't be guided: it was trained without a condition, or without dropping "
-            "it now and then (condition dropout). Train it so, say what to lead away from (negative=), or use scale 1"
+            "guidance has nothing to lead away from, as this denoiser has no null condition: give it the condition that stood "
+            "for none in its training, as in Denoiser(..., null=Condition(label=torch.tensor([10]))), or give negative=; a "
+            "model that was trained without a condition, or never without it, can't be guided: use scale 1"
         )
     return Given(null)
 

@@ -22,6 +22,7 @@ from noisepath.nn.blocks import beside, crop, pad, zero
 from noisepath.nn.dit_config import DiTConfig
 from noisepath.nn.dropout import Dropout
 from noisepath.nn.linear import LinearPart, around
+from noisepath.nn.parts import Needs
 from noisepath.nn.told import Heard, Told, check_pictures, hear, reading
 
 __all__ = ["DiT", "DiTBlock", "positions"]
@@ -78,6 +79,9 @@ class DiT(nn.Module):
     At initialisation every block is the identity and its output is exactly 0, or with ``config.spectrum`` that of the best
     linear denoiser, once ``linear.measure`` has been given pictures.
     """
+
+    needs: Needs = "nothing"
+    """What a call has to be given of the condition, since the network was never trained without it."""
 
     def __init__(self, config: DiTConfig | None = None) -> None:
         super().__init__()
@@ -138,7 +142,7 @@ class DiT(nn.Module):
         check_pictures(x, t, self.config.in_channels, "DiT")
         features = get_timestep_embedding(t * self.config.time_scale, TIME_FEATURES, downscale_freq_shift=0.0)
         e: Tensor = self.embed_time(features.to(x.dtype))
-        heard = hear(self.embed_label, self.told, x, label, said, "DiT")
+        heard = hear(self.embed_label, self.told, x, label, said, "DiT", self.needs)
         return F.silu(e if heard.vector is None else e + heard.vector), heard
 
     def _features(self, x: Tensor, e: Tensor, heard: Heard) -> Tensor:

@@ -19,7 +19,6 @@ from noisepath.asking.kept import Rows
 from noisepath.conditions import Condition
 from noisepath.data import Bad, Batch, Data, Steps, Stream
 from noisepath.nn.dropout import sample_keys
-from noisepath.training.allocator import keep_freed_memory
 from noisepath.training.checkpoint import AVERAGES, State
 from noisepath.training.config import TrainConfig
 from noisepath.training.ema import EMA
@@ -91,8 +90,6 @@ class Trainer:
         self.done = self.skipped = self.in_a_row = 0
         self.bad = Bad(data)
         self.device = self.processes.device
-        if self.device.type == "cpu":
-            keep_freed_memory()
         self.vocabulary = Vocabulary.of(data, ("label",) if data.classes else ()) if vocabulary is None else vocabulary
         self.null = self.vocabulary.null(self.device)
         self.said: Mapping[str, Rows] = self.vocabulary.table(data) if said is None else said
