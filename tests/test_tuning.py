@@ -5,9 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import re
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -27,7 +30,7 @@ from noisepath.tuned import Tuned, fingerprint, load_tuned, tuned_of_run
 from noisepath.tuning import Starts, tune
 from noisepath.tuning.fit import _Run, errors, fit
 from noisepath.tuning.form import Form
-from noisepath.tuning.run import places_within
+from noisepath.tuning.run import answers, places_within, shape_of, spoken
 from noisepath.tuning.search import _cheapest, bases, searched
 from noisepath.tuning.teacher import Task, solve, watch
 
@@ -198,16 +201,77 @@ def test_one_call_leaves_nothing_to_be_fitted() -> None:
         ({"starts": 1}, "starts must be 2 or more"),
         ({"begin_from": 0}, "begin_from must be 1 or more"),
         ({"calls": []}, "a number of calls"),
+        ({"calls": True}, "1 or more, but True"),
+        ({"calls": "4"}, "whole number of calls, 1 or more, but '4'"),
+        ({"steps": 4}, r"tune\(model, steps=8\), but both are given"),
+        ({"calls": None}, "but neither is given"),
+        ({"shape": None}, "give shape="),
+        ({"shape": 4}, r"as in \(1, 8, 8\), but got 4: for a number of calls say calls="),
     ],
 )
 def test_numbers_that_make_no_sense_are_refused(options: dict[str, object], said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        tune(MIXTURE.denoiser(LINEAR), (2,), **{"calls": 4, **options})  # type: ignore[arg-type]
+        tune(MIXTURE.denoiser(LINEAR), **{"shape": (2,), "calls": 4, **options})  # type: ignore[arg-type]
 
 
 def test_a_denoiser_without_a_schedule_is_refused() -> None:
     with pytest.raises(ValueError, match="no schedule"):
         tune(MIXTURE.denoiser(), (2,), 4)
+
+
+def test_steps_are_calls_and_the_denoiser_knows_its_shape() -> None:
+    lines: list[str] = []
+    model = MIXTURE.denoiser(LINEAR)
+    named = noisepath.Denoiser(lambda x, t: x, LINEAR, "x0", info={"shape": (2,)})
+    assert shape_of(named, None) == (2,) and shape_of(named, (3,)) == (3,)
+    one, *none = tune(model, (2,), steps=np.int64(2), starts=8, told=lambda share, line: lines.append(line), **IN_FLOAT64)
+    assert not none and one.calls == 2
+    assert one.tableau == tune(model, (2,), 2, starts=8, **IN_FLOAT64)[0].tableau
+    assert any(re.fullmatch(r"the sampler in about \d+ s at most", line) for line in lines)
+
+
+def test_how_long_it_takes_is_said_in_words_and_is_no_less_than_what_is_done() -> None:
+    assert [spoken(s) for s in (0.2, 89.0, 91.0, 5399.0, 9000.0)] == [
+        "about 1 s", "about 89 s", "about 2 min", "about 90 min", "about 2.5 h",
+    ]  # fmt: skip
+    asked = 0
+
+    def counted(x: Tensor, level: Level, condition: Condition | None = None) -> Tensor:
+        nonlocal asked
+        asked += len(x)
+        return MIXTURE.denoiser()(x, level)
+
+    before: list[int] = []
+
+    def heard(share: float, line: str) -> None:
+        if "at most" in line:
+            before.append(asked)
+
+    tune(counted, (2,), 4, schedule=LINEAR, starts=64, told=heard, **IN_FLOAT64)
+    assert 0.1 * answers(4, 64, 64, 2) < asked - before[0] <= answers(4, 64, 64, 2)
+
+
+def test_a_sampler_is_used_for_the_views_that_it_was_tuned_for_alone() -> None:
+    model = MIXTURE.denoiser(LINEAR)
+    null = Condition(label=torch.tensor([2]))
+    clipped, guided = clip(model), noisepath.classifier_free(model, 2.0, negative=null)
+    asked = {"condition": Condition(label=torch.tensor([0, 1]))}
+    (made,) = tune(clipped, (2,), 2, starts=4, **IN_FLOAT64)
+    assert made.views == (("clip",),)
+    noisepath.sample(clip(model, -3.0, 3.0), (2, 2), solver=made)
+    for other in (model, clip(guided), guided):
+        with pytest.raises(ValueError, match=r"tuned for clip\(the model\), but is to sample .*the model.*: tune one"):
+            noisepath.sample(other, (2, 2), solver=made, **(asked if other is not model else {}))  # type: ignore[arg-type]
+    both = replace(made, views=((), ("classifier_free",)))
+    for scale in (1.0, 2.0, 3.0):
+        noisepath.sample(noisepath.classifier_free(model, scale, negative=null), (2, 2), solver=both, **asked)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"tuned for the model and classifier_free\(the model\), but"):
+        noisepath.sample(apg(model, 2.0, negative=null), (2, 2), solver=both, **asked)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"tuned for clip\(the model\)"):
+        noisepath.compare(model, [], tuned=[made], calls=[2], shape=(2,), n=2)
+    noisepath.sample(model, (2, 2), solver=replace(made, views=None))  # an older file does not say
+    holes = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    noisepath.inpaint(model, torch.zeros(2, 2), holes, solver=both)  # what an edit holds is no view of the model
 
 
 # --- what is kept ----------------------------------------------------------------------------------------------------

@@ -191,7 +191,7 @@ def compare(
         *_planned(
             _contenders(solvers, spacings, width) if solvers or not tuned else [], source, counts, width, within=steps is None
         ),
-        *_tuned(tuned, source, counts),
+        *_tuned(tuned, source, counts, list(guided.values())),
     ]
     with _Bar(progress) as bar:
         work = _Work((n, *size), source, condition, seed, batch_size, dtype, bar)
@@ -338,8 +338,10 @@ def _planned(
             yield _Run(label, spacing, build, levels, steps, count_calls(table), bool(draws(table)))
 
 
-def _tuned(tuned: Sequence[Tuned], schedule: Schedule, counts: Sequence[int]) -> Iterator[_Run]:
-    """The tuned samplers for these counts; there must be one at least."""
+def _tuned(
+    tuned: Sequence[Tuned], schedule: Schedule, counts: Sequence[int], models: Sequence[Denoise]
+) -> Iterator[_Run]:
+    """The tuned samplers for these counts; there must be one at least, and each must hold for all models."""
     known = {sampler.calls: sampler for sampler in tuned}
     for sampler in tuned:
         sampler.check(schedule)
@@ -348,6 +350,8 @@ def _tuned(tuned: Sequence[Tuned], schedule: Schedule, counts: Sequence[int]) ->
         raise ValueError(f"samplers were tuned for {there} calls, but {asked} are asked for")
     for count in counts:
         if count in known:
+            for model in models:
+                known[count].check_view(model)
             yield _Run(TUNED, "own", known[count], None, count, count, False)
 
 

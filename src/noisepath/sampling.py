@@ -333,6 +333,8 @@ class _Asked:
 
     def tableau(self, denoiser: Denoise) -> Tableau:
         """What the run follows."""
+        if isinstance(self.solver, Tuned):
+            self.solver.check_view(denoiser)
         return design(
             self.schedule if self.schedule is not None else getattr(denoiser, "schedule", None),
             solver=self.solver,

@@ -24,6 +24,7 @@ from ..conditions import Condition, check_condition
 from ..denoiser import Denoise, Moved
 from ..errors import shown
 from ..guidance import Transformed
+from ..guidance.transformed import HOLDING
 from ..levels import Level
 from ..noise import Keyed
 from ..sampling import DEFAULTS, numbers_of, sample
@@ -126,7 +127,7 @@ def holding(denoiser: Denoise, seed: int = 0) -> Denoise:
 
         return held
 
-    return Transformed(denoiser, transform, memory=partial(_Paths, seed), name="holding")
+    return Transformed(denoiser, transform, memory=partial(_Paths, seed), name=HOLDING)
 
 
 class _Paths:

@@ -19,7 +19,11 @@ from ..levels import Level
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["PerPicture", "Transformed", "belief", "views_of"]
+__all__ = ["HOLDING", "PerPicture", "Transformed", "belief", "views_of"]
+
+
+HOLDING = "holding"
+"""The name of what :func:`noisepath.editing.holding` makes."""
 
 
 class PerPicture(Protocol):
@@ -110,8 +114,9 @@ def belief(output: Tensor | Moved) -> Tensor:
 
 
 def views_of(denoiser: Denoise) -> tuple[str, ...]:
-    """The names of the transformers that a denoiser is seen through, the outermost first; none of a plain one."""
+    """The names of the transformers that a denoiser is seen through, the outermost first; none of a plain one.  What holds a
+    part of an image for an edit is no view of the model."""
     if not isinstance(denoiser, Transformed):
         return ()
     own = denoiser.name or getattr(denoiser.transform, "__qualname__", type(denoiser.transform).__name__)
-    return (own, *views_of(denoiser.inner))
+    return views_of(denoiser.inner) if own == HOLDING else (own, *views_of(denoiser.inner))
