@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import noisepath
-from guided import DATA, EXAMPLES, SHAPE, X, asks
+from guided import DATA, EXAMPLES, LABEL, SHAPE, X, asks
 from noisepath.conditions import Condition
 from noisepath.denoiser import Denoise
 from noisepath.guidance import GUIDANCES, Transformed, apg, clip
@@ -402,6 +402,13 @@ def test_a_run_resumed_midway_ends_where_the_same_run_made_anew_ends(name: str) 
         ends = [run.go(form.table(moved)) for run in (kept, kept, _Run(task, slice(0, 5)))]
         assert torch.equal(ends[0], ends[2]) and torch.equal(ends[1], ends[2]), (kind, n)
         assert float((ends[0] - end).abs().max()) < 1e-6  # as much as a derivative says, and no jump
+
+
+def test_a_scale_of_each_start_goes_with_it_into_its_batch() -> None:
+    table = adams(SPACINGS["asinh"](LINEAR, 3), frame="flow", order=3)
+    task = Task(Starts(EXAMPLES["classifier_free"](DATA.denoiser()), range(5), LABEL), X, 0 * X)
+    whole, parts = (errors(table, [task], size).each for size in (5, 2))
+    torch.testing.assert_close(parts, whole)
 
 
 def test_what_nothing_is_known_of_is_run_anew_and_what_remembers_nothing_is_not() -> None:

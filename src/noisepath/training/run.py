@@ -247,7 +247,7 @@ def build(
     for length in config.ema_lengths:
         gamma_of_length(length)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
+        torch.default_generator.manual_seed(config.seed)  # the CPU's alone: others are not put back
         network = network_of(numbers)
     if network.linear is not None:
         network.linear.measure(some(data, SPECTRUM_OF), data.sigma_data)
