@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from edited import FLOW, MIXTURE, POINTS, normal_distance, psnr, unasked
+from guided import DATA, LABEL, X
 from noisepath import noise
 from noisepath.analysis import measured_order
 from noisepath.conditions import Condition
@@ -22,7 +23,7 @@ from noisepath.editing import (
     restore,
 )
 from noisepath.exact import Gaussian
-from noisepath.guidance import classifier_free
+from noisepath.guidance import apg, classifier_free
 from noisepath.levels import Level
 from noisepath.sampling import design, sample
 from noisepath.schedules import SCHEDULES, schedule
@@ -168,3 +169,15 @@ def test_with_another_condition_the_two_states_lead_to_another_picture() -> None
     assert (
         float((other - MIXTURE.means[1].float()).abs().mean()) < float((pictures - MIXTURE.means[1].float()).abs().mean()) / 2
     )
+
+
+def test_a_denoiser_that_remembers_its_calls_is_not_inverted() -> None:
+    null = Condition(label=torch.tensor([3]))
+    model = DATA.denoiser(schedule("flow"))
+    for momentum in (-0.5, 0.0):
+        guided = apg(model, 1.5, momentum=momentum, negative=null)
+        if momentum:
+            with pytest.raises(ValueError, match=r"remembers its calls.*momentum=0"):
+                invert(guided, X, steps=3, condition=LABEL, dtype=torch.float64)
+        else:
+            assert bool(invert(guided, X, steps=3, condition=LABEL, dtype=torch.float64).isfinite().all())

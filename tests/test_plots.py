@@ -13,7 +13,7 @@ from PIL import Image, ImageSequence
 
 from noisepath import plots
 from noisepath.sampling import Trajectory, trajectory
-from noisepath.schedules import SCHEDULES, Shifted, schedule
+from noisepath.schedules import SCHEDULES, Shifted, Stretch, schedule
 from noisepath.tables import DiffusionConfig
 
 TABLES = [name for name in SCHEDULES if schedule(name).num_timesteps is not None]
@@ -147,6 +147,14 @@ def test_the_betas_that_are_drawn_are_the_table_s(name: str) -> None:
     assert drawn is not None
     # read back from log-SNRs: their rounding, relative to beta of 1e-4
     np.testing.assert_allclose(drawn, DiffusionConfig(schedule=name).tables().betas, rtol=1e-10)
+
+
+def test_a_stretch_of_a_table_is_drawn_at_its_own_times() -> None:
+    whole = schedule("linear")
+    part = Stretch(whole, 900.0, 500.0)
+    times = plots._run_times(part, 11)
+    assert times.tolist() == [500.0 + 40.0 * i for i in range(11)]
+    np.testing.assert_allclose(plots._betas(part), plots._betas(whole)[500:901], rtol=1e-9)  # type: ignore[index,arg-type]
 
 
 def test_a_schedule_without_a_table_has_no_betas() -> None:

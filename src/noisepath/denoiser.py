@@ -7,6 +7,8 @@ shape (B, *), at a :class:`~noisepath.levels.Level` on any path.  Solvers, guida
 
 *A run begins* with ``begin(denoiser, levels)``: a denoiser that has a method ``begin`` gives a fresh callable for the
 run, which may know all its levels and keep a memory; any other is used as it is.  Nothing is shared between two runs.
+A run that remembers its calls may have a method ``fork``: a run that goes on from there and leaves this one as it is
+(:func:`fork`); tuning, which goes on from the middle of a run many times, is faster with it.
 
 *A run may be made in batches*: ``rows_of(denoiser, rows, count)`` is the denoiser for some of its pictures, where one has
 something of each (a guidance scale, say) in a method ``rows``; any other is used as it is.
@@ -23,6 +25,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, SupportsIndex
 
 from ._lazy import torch
@@ -41,8 +44,8 @@ if TYPE_CHECKING:
     from .schedules import Schedule
 
 __all__ = [
-    "Condition", "Denoise", "Denoiser", "Moved", "WrongOutput", "begin", "check_denoiser", "device_named", "device_of",
-    "rows_of",
+    "Condition", "Denoise", "Denoiser", "Memoryless", "Moved", "WrongOutput", "begin", "check_denoiser", "device_named",
+    "device_of", "fork", "rows_of",
 ]  # fmt: skip
 
 
@@ -93,6 +96,32 @@ def begin(denoiser: Denoise, levels: Iterable[Level] = ()) -> Denoise:
     check_denoiser(denoiser)
     start: Callable[[list[Level]], Denoise] | None = getattr(denoiser, "begin", None)
     return denoiser if start is None else start(list(levels))
+
+
+@dataclass(frozen=True)
+class Memoryless:
+    """A run that remembers none of its calls: its fork is the run itself."""
+
+    ask: Denoise
+
+    def __call__(self, x: Tensor, level: Level, condition: Condition | None = None) -> Tensor | Moved:
+        return self.ask(x, level, condition)
+
+    def fork(self) -> Memoryless:
+        """The run itself."""
+        return self
+
+
+def fork(denoiser: Denoise, run: Denoise) -> Denoise | None:
+    """A run that goes on from where ``run``, which ``begin(denoiser)`` gave, has come to, and leaves that one as it is.
+
+    It may be asked at other levels than those that the run began with.  None where nobody can tell what the run remembers: it
+    was made by the denoiser's ``begin`` and has no method ``fork``, or that one gives None.
+    """
+    own: Callable[[], Denoise | None] | None = getattr(run, "fork", None)
+    if own is not None:
+        return own()
+    return None if hasattr(denoiser, "begin") else run  # without begin the denoiser is its own run, and remembers nothing
 
 
 def rows_of(denoiser: Denoise, rows: slice, count: int) -> Denoise:
@@ -228,7 +257,10 @@ class Denoiser:
         parts = parts_of_diffusers(scheduler)
         wrapped = wrap_diffusers(network, parts, arguments)
         blank = Condition(label=torch.tensor([int(null)])) if isinstance(null, SupportsIndex) else null
-        return cls(wrapped, parts.schedule, parts.prediction, sigma_data=parts.sigma_data, null=blank, clamp=parts.clamp, data_stats=data_stats)
+        return cls(
+            wrapped, parts.schedule, parts.prediction, sigma_data=parts.sigma_data, data_stats=data_stats, null=blank,
+            clamp=parts.clamp,
+        )  # fmt: skip
 
     @property
     def data_scale(self) -> float | None:
@@ -280,7 +312,7 @@ class Denoiser:
                 place = table[level] = self._place(level)
             return self._denoised(x, place, condition, half, read)
 
-        return run
+        return Memoryless(run)
 
     def __call__(self, x: Tensor, level: Level, condition: Condition | None = None) -> Tensor:
         """The belief about x_0, (B, *), at one level for all pictures."""

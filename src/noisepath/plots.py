@@ -196,7 +196,7 @@ def _named(schedules: Mapping[str, Schedule] | Iterable[str]) -> dict[str, Sched
 def _run_times(schedule: Schedule, count: int) -> Tensor:
     """``count`` times from t_min to t_max: a table's own whole times, even ones, or (sigma from 0 on) even in log t."""
     if schedule.num_timesteps is not None:
-        return torch.linspace(0, schedule.num_timesteps - 1, count, dtype=torch.float64).round()
+        return schedule.entries(torch.linspace(0, schedule.num_timesteps - 1, count, dtype=torch.float64).round())
     if math.isinf(schedule.t_high):
         return torch.logspace(math.log10(schedule.t_min), math.log10(schedule.t_max), count, dtype=torch.float64)
     return torch.linspace(schedule.t_min, schedule.t_max, count, dtype=torch.float64)
@@ -206,9 +206,14 @@ def _betas(schedule: Schedule) -> np.ndarray[Any, Any] | None:
     """beta_t = 1 - alpha_bar_t / alpha_bar_(t-1) of a table on a variance-preserving path, else None."""
     if schedule.num_timesteps is None or schedule.scaling != "preserving":
         return None
-    log_snr = schedule.log_snr(torch.arange(schedule.num_timesteps, dtype=torch.float64))
-    log_alpha_bar = torch.nn.functional.logsigmoid(log_snr)
-    before = torch.cat([log_alpha_bar.new_zeros(1), log_alpha_bar[:-1]])
+    times = schedule.entries(torch.arange(schedule.num_timesteps))
+    log_alpha_bar = torch.nn.functional.logsigmoid(schedule.log_snr(times))
+    earlier = times[:1] - 1  # a stretch begins after other entries of its table, and of half a step there is no beta
+    if float(earlier) < schedule.t_low:
+        before_first = log_alpha_bar.new_zeros(1)
+    else:
+        before_first = torch.nn.functional.logsigmoid(schedule.log_snr(earlier))
+    before = torch.cat([before_first, log_alpha_bar[:-1]])
     return np.asarray(-torch.expm1(log_alpha_bar - before))
 
 

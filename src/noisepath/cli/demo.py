@@ -25,6 +25,7 @@ from noisepath.files import write_whole
 from noisepath.guidance import classifier_free
 from noisepath.sampling import sample, trajectory
 from noisepath.training import TrainConfig, train
+from noisepath.training.allocator import keep_freed_memory
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,6 +38,7 @@ __all__ = ["run"]
 def run(command: Demo) -> None:
     """Train, sample, judge, draw; then say what came out and where it is."""
     start = time.perf_counter()
+    keep_freed_memory()
     dataset = digits()
     labels = _labels(dataset.labels, command.samples)
     print(f"training on {len(dataset)} digits of 8 x 8 pixels")

@@ -24,7 +24,7 @@ from .. import noise
 from .._lazy import torch
 from ..batches import in_batches
 from ..conditions import Condition
-from ..denoiser import Denoise, Moved, begin, check_denoiser, device_named, device_of, rows_of
+from ..denoiser import Denoise, Moved, begin, check_denoiser, device_named, device_of, fork, rows_of
 from ..levels import Level
 from ..loop import Plan, Run, plan, run_loop
 from ..sampling import check_run, design
@@ -235,6 +235,12 @@ def running(
     count = len(pictures)
     check_run(count, condition, batch_size, dtype)
     there = device_of(denoiser) if device is None else device_named(device)
+    plain = begin(denoiser, asked)
+    if fork(denoiser, plain) not in (plain, None):
+        raise ValueError(
+            "this denoiser remembers its calls, so that the way back is no reversal of the way there: give one that does not "
+            "(apg with momentum=0)"
+        )
 
     def make(rows: slice) -> Tensor:
         told = None if condition is None else condition.rows(rows).to(there)

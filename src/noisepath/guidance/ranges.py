@@ -29,7 +29,7 @@ def clip(denoiser: Denoise, low: float = -1.0, high: float = 1.0) -> Denoise:
 
         return clipped
 
-    return Transformed(denoiser, transform)
+    return Transformed(denoiser, transform, stateless=True, name="clip")
 
 
 def dynamic_threshold(denoiser: Denoise, percentile: float = 99.5, limit: float = 1.0) -> Denoise:
@@ -50,4 +50,4 @@ def dynamic_threshold(denoiser: Denoise, percentile: float = 99.5, limit: float 
 
         return held
 
-    return Transformed(denoiser, transform)
+    return Transformed(denoiser, transform, stateless=True, name="dynamic_threshold")

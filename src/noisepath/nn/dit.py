@@ -20,7 +20,9 @@ from noisepath.embedding import get_timestep_embedding
 from noisepath.nn.attend import Attend, FeedForward
 from noisepath.nn.blocks import beside, crop, pad, zero
 from noisepath.nn.dit_config import DiTConfig
+from noisepath.nn.dropout import Dropout
 from noisepath.nn.linear import LinearPart, around
+from noisepath.nn.parts import Needs
 from noisepath.nn.told import Heard, Told, check_pictures, hear, reading, times_for
 
 __all__ = ["DiT", "DiTBlock", "positions"]
@@ -57,7 +59,7 @@ class DiTBlock(nn.Module):
         self.norm_cross = nn.LayerNorm(width) if cross else None
         self.cross = Attend(width, heads, width) if cross else None
         self.modulation = nn.Linear(width, 6 * width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, e: Tensor, heard: Heard, mask: Tensor | None = None) -> Tensor:
         """x: (B, N, W), e: (B, W), mask: (B, N), true where x says something -> same shape as x."""
@@ -77,6 +79,9 @@ class DiT(nn.Module):
     At initialisation every block is the identity and its output is exactly 0, or with ``config.spectrum`` that of the best
     linear denoiser, once ``linear.measure`` has been given pictures.
     """
+
+    needs: Needs = "nothing"
+    """What a call has to be given of the condition, since the network was never trained without it."""
 
     def __init__(self, config: DiTConfig | None = None) -> None:
         super().__init__()
@@ -138,7 +143,7 @@ class DiT(nn.Module):
         """e: (B, width), and what else was heard."""
         features = get_timestep_embedding(t * self.config.time_scale, TIME_FEATURES, downscale_freq_shift=0.0)
         e: Tensor = self.embed_time(features.to(x.dtype))
-        heard = hear(self.embed_label, self.told, x, label, said, "DiT")
+        heard = hear(self.embed_label, self.told, x, label, said, "DiT", self.needs)
         return F.silu(e if heard.vector is None else e + heard.vector), heard
 
     def _features(self, x: Tensor, e: Tensor, heard: Heard) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from noisepath.errors import is_number, shown, unknown
 from noisepath.nn.attend import TextEncoder
-from noisepath.nn.parts import Part, check_range
+from noisepath.nn.parts import Needs, Part, always_told, check_range
 
 __all__ = ["Encoded", "Heard", "Told", "check_names", "check_pictures", "hear", "reading", "times_for"]
 
@@ -153,9 +153,20 @@ def times_for(x: Tensor, t: Tensor | float, what: str) -> Tensor:
 
 
 def hear(
-    classes: nn.Embedding | None, told: Told | None, x: Tensor, label: Tensor | None, said: Mapping[str, Any], what: str
+    classes: nn.Embedding | None,
+    told: Told | None,
+    x: Tensor,
+    label: Tensor | None,
+    said: Mapping[str, Any],
+    what: str,
+    needs: Needs = "nothing",
 ) -> Heard:
-    """Class and conditions of the pictures x (B, C, H, W), for a network whose ``classes`` has "no class" as its last row."""
+    """Class and conditions of the pictures x (B, C, H, W), for a network whose ``classes`` has "no class" as its last row.
+
+    needs: what has to be said, since the network was never trained without it: ValueError where it is not.
+    """
+    if needs != "nothing":
+        _check_needs(classes, told, label, said, needs)
     vector: Tensor | None = None
     if classes is not None:
         vector = classes(_label(label, x, classes.num_embeddings - 1, what))
@@ -170,6 +181,20 @@ def hear(
     if vector is None:
         return heard
     return heard._replace(vector=vector if heard.vector is None else vector + heard.vector)
+
+
+def _check_needs(
+    classes: nn.Embedding | None, told: Told | None, label: Tensor | None, said: Mapping[str, Any], needs: Needs
+) -> None:
+    names = [*(["label"] if classes is not None else []), *(part.name for part in (() if told is None else told.parts))]
+    given = {**said, **({} if label is None else {"label": label})}
+    missing = [name for name in names if given.get(name) is None]
+    if missing and (needs == "everything" or len(missing) == len(names)):
+        raise ValueError(always_told(missing))
+    # the class that means none; labels on an accelerator are not waited for
+    alone = classes is not None and label is not None and (needs == "everything" or len(names) == 1)
+    if alone and label.device.type == "cpu" and bool((label == classes.num_embeddings - 1).any()):  # type: ignore[union-attr]
+        raise ValueError(always_told(["label"]))
 
 
 def _label(label: Tensor | None, x: Tensor, classes: int, what: str) -> Tensor:

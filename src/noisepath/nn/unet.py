@@ -33,6 +33,7 @@ from noisepath.nn.blocks import (
 from noisepath.nn.config import UNetConfig
 from noisepath.nn.expected import Expected
 from noisepath.nn.linear import LinearPart, around
+from noisepath.nn.parts import Needs
 from noisepath.nn.told import Heard, Told, check_pictures, hear, reading, times_for
 
 __all__ = ["UNet"]
@@ -61,6 +62,9 @@ class UNet(nn.Module):
     At initialisation every residual block is the identity and its output is exactly 0, or with ``config.spectrum`` that of
     the best linear denoiser, once ``linear.measure`` has been given pictures.
     """
+
+    needs: Needs = "nothing"
+    """What a call has to be given of the condition, since the network was never trained without it."""
 
     def __init__(self, config: UNetConfig | None = None) -> None:
         super().__init__()
@@ -151,7 +155,7 @@ class UNet(nn.Module):
         """e: (B, embedding), and what else was heard."""
         features = get_timestep_embedding(t * self.config.time_scale, self.config.embedding)
         e: Tensor = self.embed_time(features.to(x.dtype))
-        heard = hear(self.embed_label, self.told, x, label, said, "U-Net")
+        heard = hear(self.embed_label, self.told, x, label, said, "U-Net", self.needs)
         return F.silu(e if heard.vector is None else e + heard.vector), heard
 
 

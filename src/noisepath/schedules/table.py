@@ -104,7 +104,7 @@ class Discrete(Table):
 
     log_snrs: tuple[float, ...] = field(init=False, repr=False, compare=False)
     scaling: str = field(init=False, repr=False, compare=False, default="preserving")
-    config: DiffusionConfig = DiffusionConfig()
+    config: DiffusionConfig = field(default_factory=DiffusionConfig)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "log_snrs", self.config.tables().log_snr)

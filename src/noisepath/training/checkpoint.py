@@ -193,7 +193,8 @@ def load(
     encoder is, if not where it was: a folder, or the encoder; ``limit`` is the model's own ("stored"), another, or None: the
     network is followed everywhere.  ``denoiser.info`` holds shape, class_names,
     classes, data_range, steps.  ``denoiser.vocabulary`` is what the model can be asked for: ``vocabulary.condition(4,
-    text="a red circle")``; ``denoiser.null`` is the condition that says nothing.
+    text="a red circle")``; ``denoiser.null`` is the condition that says nothing, None where the model was trained without
+    condition dropout (``drop_condition`` 0): it can't be guided by its condition then, nor asked without one.
 
     Raises:
         FileNotFoundError: no such folder, or no model in it.
@@ -214,9 +215,12 @@ def load(
     there = device_named(device)
     folder = _model_folder(Path(run))
     info = _read_info(folder)
-    network = network_from_dict(info.network)
+    with torch.random.fork_rng(devices=[]):  # first weights are drawn, and then replaced: nobody's draws but these
+        network = network_from_dict(info.network)
     _fill(network, _read_tensors(folder / f"{average}.safetensors"), folder / f"{average}.safetensors")
-    vocabulary = _vocabulary(info, encoder)
+    training = info.training or {}
+    vocabulary = _vocabulary(info, encoder).trained_with(training.get("drop_condition", 1.0), training.get("drop_each", 0.0))
+    network.needs = vocabulary.needs
     hidden = ("network", "schedule", "vocabulary")
     estimate = _read_estimate(folder / _DATA_STATS) if info.limit is not None else None
     own = None if estimate is None or info.limit is None else Limit.from_dict(info.limit[average], estimate)
