@@ -21,6 +21,7 @@ from guided import (
     nearness,
     same,
 )
+from noisepath.conditions import Condition
 from noisepath.denoiser import Denoiser
 from noisepath.exact import Gaussian
 from noisepath.guidance import (
@@ -30,6 +31,7 @@ from noisepath.guidance import (
     dynamic_threshold,
 )
 from noisepath.levels import Level
+from noisepath.sampling import sample
 from noisepath.schedules import schedule
 
 # Thresholds ----------------------------------------------------------------------------------------------------------
@@ -127,3 +129,21 @@ def test_gradients_pass_through_one_classifier_to_the_next_and_stay_out_of_the_r
     D = inner(x, NOISY[1], LABEL)
     (slope,) = torch.autograd.grad(nearness(D, OTHER).sum(), x)
     same(nested, plain + 0.5 * NOISY[1].sigma ** 2 / NOISY[1].alpha * slope)
+
+
+def test_guidance_by_a_gradient_works_inside_of_inference_mode() -> None:
+    """The same samples to the bit as outside of it; autograd sees a copy of a state that it could not record."""
+    torch.manual_seed(0)
+    network = torch.nn.Bilinear(2, 2, 2)  # in whose gradient states and conditions meet
+    model = Denoiser(lambda x, t, text: network(x, text), "flow", "velocity")
+
+    def found() -> Tensor:
+        def log_p(D: Tensor, towards: Condition) -> Tensor:
+            return (D * towards["point"]).flatten(1).sum(1)
+
+        guided = classifier(model, log_p, 2.0, towards=Condition(point=torch.tensor([[0.5, -0.5]])))
+        return sample(guided, (3, 2), steps=4, condition=Condition(text=torch.ones(3, 2)))
+
+    outside = found()
+    with torch.inference_mode():
+        assert torch.equal(found(), outside)

@@ -3,10 +3,10 @@
     schedule x prediction -> Denoiser -> sample(denoiser, shape)
 
 The heart is flat, one subject a file, and reads from top to bottom as the data flows: ``levels``, ``tables``, ``scalings``,
-``schedules/``, ``noise``, ``times``, ``embedding``, ``discrete``, ``conditions``, ``predictions``, ``denoiser``, ``exact``,
-``widths``, ``spacing``, ``tableau``, ``loop``, ``analysis``, ``solvers/``, ``guidance/``, ``batches``, ``gaussian_start``,
-``tuned``, ``sampling``, ``comparing``, ``editing/``.  The wings import the heart and never the other way round: ``tuning/``,
-``nn/``, ``board/``, ``training/``, ``evaluation/``, ``plots``, ``cli/``.
+``schedules/``, ``noise``, ``times``, ``embedding``, ``discrete``, ``conditions``, ``modules``, ``predictions``, ``denoiser``,
+``exact``, ``widths``, ``spacing``, ``tableau``, ``loop``, ``analysis``, ``solvers/``, ``guidance/``, ``batches``,
+``gaussian_start``, ``tuned``, ``sampling``, ``comparing``, ``editing/``.  The wings import the heart and never the other way
+round: ``tuning/``, ``nn/``, ``board/``, ``training/``, ``evaluation/``, ``plots``, ``cli/``.
 
 Importing the package loads nothing: each name below is looked up in its module when it is first used (PEP 562).
 """

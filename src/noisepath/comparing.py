@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ._lazy import torch
 from .denoiser import Denoise
-from .errors import lookup, unknown
+from .errors import lookup, unknown, whole
 from .guidance import classifier_free
 from .loop import Event
 from .sampling import DEFAULTS, sample, steps_within
@@ -354,9 +354,7 @@ def _counts(calls: Sequence[int] | None, steps: Sequence[int] | None) -> Sequenc
     if calls is not None and steps is not None:
         raise ValueError("say either steps or calls, not both")
     what, counts = ("steps", steps) if steps is not None else ("calls", CALLS if calls is None else calls)
-    for count in counts:
-        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            raise ValueError(f"a number of {what} must be a whole number, 1 or more, but is {count!r}")
+    counts = [whole(count, f"a number of {what} must be a whole number, 1 or more", 1) for count in counts]
     if not counts or len(set(counts)) < len(counts):
         raise ValueError(f"{what} must name one number or more, each once, but are {list(counts)}")
     return sorted(counts)
@@ -371,8 +369,7 @@ def _shape_of(denoiser: Denoise, shape: Sequence[int] | None) -> tuple[int, ...]
 
 def _check(n: int, keep: int, tolerance: float, guidance: Sequence[float]) -> None:
     for name, value, least in (("n", n, 1), ("keep", keep, 0)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ValueError(f"{name} is a number of pictures, {least} or more, but is {value!r}")
+        whole(value, f"{name} is a number of pictures, {least} or more", least)
     if not tolerance > 0:
         raise ValueError(f"the tolerance of the reference must be above 0, but is {tolerance}")
     if not guidance or len(set(guidance)) < len(guidance):

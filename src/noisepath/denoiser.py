@@ -25,11 +25,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ._lazy import torch
-from .conditions import Condition
-from .errors import lookup, shown
+from .conditions import Condition, as_null
+from .errors import shown
 from .foreign import NAMES, Wrapped, parts_of_diffusers
 from .levels import Level
-from .predictions import PREDICTIONS
+from .modules import Mode, call, device_in, mode_of
+from .predictions import PREDICTIONS, find
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -89,10 +90,8 @@ def rows_of(denoiser: Denoise, rows: slice, count: int) -> Denoise:
 
 
 def device_of(denoiser: Denoise) -> torch.device:
-    """Where the denoiser's network has its parameters; the CPU where there are none."""
-    parameters = getattr(getattr(denoiser, "network", None), "parameters", None)
-    first = next(iter(parameters()), None) if callable(parameters) else None
-    return torch.device("cpu") if first is None else first.device
+    """Where the denoiser's network has its parameters; the CPU where there are none; ValueError for the meta device."""
+    return device_in(getattr(denoiser, "network", None))
 
 
 def device_named(device: torch.device | str) -> torch.device:
@@ -109,15 +108,17 @@ class Denoiser:
 
     Args:
         network: called as ``network(x, c_noise, **condition)`` with x (B, *) and c_noise (B,), x's dtype; gives (B, *).  One
-            whose parameters are bfloat16 or float16 is given x and the condition's floats so; c_noise (999 is no bfloat16
-            number), all factors and what comes out keep the dtype of the run, float32 at least.  From one with a method
-            ``reading()`` each run has a function of the condition's parts, which may remember what it made of them.
-        schedule: the path of its training (:mod:`noisepath.schedules`).
-        prediction: a name of ``PREDICTIONS``: "noise", "x0", "v", "velocity", "score", "edm".
+            is given x and the condition's floats in the dtype of its parameters, whatever the run's is, and c_noise so too, in
+            float32 at least (999 is no bfloat16 number); factors and D keep the dtype of the run.  One in training mode is
+            called in evaluation mode.  From one with a method ``reading()`` each run has a function of the condition's parts,
+            which may remember what it made of them.
+        schedule: the path of its training (:mod:`noisepath.schedules`), or its name.
+        prediction: a name of ``PREDICTIONS``: "noise", "x0", "v", "velocity", "score", "edm"; or an alias, such as "epsilon".
         sigma_data: standard deviation of the training data; used by "edm" alone.
         data_scale: how wide the data are (:func:`noisepath.widths.data_scale`), which solvers and spacings asked for by name
             are told; None: not known.
-        null: the condition of one picture that says nothing, for guidance (None: the network takes no condition).
+        null: the condition of one picture that says nothing, for guidance (None: there is none); ``null=10`` is
+            ``Condition(label=10)``.
         vocabulary: what the model can be asked for in words (:class:`noisepath.asking.Vocabulary`), kept for the user.
         info: what else is known of the model, kept for the user (classes, shape, data range ...).
     """
@@ -125,33 +126,37 @@ class Denoiser:
     def __init__(
         self,
         network: Callable[..., Tensor],
-        schedule: Schedule,
+        schedule: Schedule | str,
         prediction: str = "noise",
         *,
         sigma_data: float = 0.5,
         data_scale: float | None = None,
-        null: Condition | None = None,
+        null: Condition | int | None = None,
         vocabulary: Any = None,
         info: Mapping[str, Any] | None = None,
     ) -> None:
+        from .schedules import as_schedule
+
         if not callable(network):
             raise TypeError(f"a network must be callable as network(x, c_noise), but got {network!r}")
         if not 0 < sigma_data < math.inf:
             raise ValueError(f"sigma_data must be a finite number above 0, but got {sigma_data}")
         if data_scale is not None and not 0 < data_scale < math.inf:
             raise ValueError(f"data_scale must be a finite number above 0, or None where it is not known, but got {data_scale}")
-        self._kind = lookup(PREDICTIONS, prediction, "prediction")
         self.network = network
-        self.schedule = schedule
-        self.prediction = prediction
+        self.schedule = as_schedule(schedule)
+        self.prediction = find(prediction)
+        self._kind = PREDICTIONS[self.prediction]
         self.sigma_data = sigma_data
         self.data_scale = data_scale
-        self.null = null
+        self.null = as_null(null)
         self.vocabulary = vocabulary
         self.info: dict[str, Any] = dict(info or {})
+        trained = self.info.get("training") or {}
+        self._needs_condition = bool(getattr(vocabulary, "entries", None)) and trained.get("drop_condition") == 0
 
     @classmethod
-    def from_diffusers(cls, network: Callable[..., Any], scheduler: Any, *, null: Condition | None = None) -> Denoiser:
+    def from_diffusers(cls, network: Callable[..., Any], scheduler: Any, *, null: Condition | int | None = None) -> Denoiser:
         """A network of diffusers (UNet2DModel, UNet2DConditionModel, transformers) as a denoiser.
 
         Args:
@@ -176,7 +181,7 @@ class Denoiser:
                 f"a network that predicts {self.prediction!r} says nothing about the picture at alpha = 0 (pure noise): "
                 f"{self._instead()}"
             )
-        t = torch.tensor(self.schedule.t_of(level), dtype=torch.float64)
+        t = torch.tensor(self.schedule.t_of(level), dtype=torch.float64, device="cpu")
         alpha, sigma = self.schedule.alpha_sigma(t)
         # the path's own level has the same log-SNR: one factor scales x from one to the other, finite at both ends
         scale = float(alpha + sigma) / (level.alpha + level.sigma)
@@ -199,7 +204,7 @@ class Denoiser:
     def begin(self, levels: Iterable[Level]) -> Denoise:
         """A run that will ask at ``levels``: their factors are worked out (and refused) before the first call."""
         table = {level: self.factors(level) for level in levels}
-        half = _half_of(self.network)
+        mode = mode_of(self.network)
         reading: Callable[[], Reading] | None = getattr(self.network, "reading", None)
         read = None if reading is None else reading()
 
@@ -207,44 +212,42 @@ class Denoiser:
             factors = table.get(level)
             if factors is None:
                 factors = table[level] = self.factors(level)
-            return self._ask(x, factors, condition, half, read)
+            return self._ask(x, factors, condition, mode, read)
 
         return run
 
     def __call__(self, x: Tensor, level: Level, condition: Condition | None = None) -> Tensor:
         """The belief about x_0, (B, *), at one level for all pictures."""
-        return self._ask(x, self.factors(level), condition, _half_of(self.network))
+        return self._ask(x, self.factors(level), condition, mode_of(self.network))
 
     def _ask(
         self,
         x: Tensor,
         factors: tuple[float, float, float, float],
         condition: Condition | None,
-        half: torch.dtype | None,
+        mode: Mode,
         read: Reading | None = None,
     ) -> Tensor:
+        if condition is None and self._needs_condition:
+            raise ValueError(
+                "this model was trained without condition dropout (drop_condition 0), so it knows nothing of samples without a "
+                "condition: say condition="
+            )
         c_skip, c_out, c_in, c_noise = factors
         shown = x if c_in == 1.0 else x * c_in
         parts: Mapping[str, Any] = {} if condition is None else dict(condition)
-        if half is not None:
-            shown = shown.to(half)
-            parts = {name: value.to(half) if value.is_floating_point() else value for name, value in parts.items()}
+        if mode.dtype is not None:
+            shown = shown.to(mode.dtype)
+            parts = {name: value.to(mode.dtype) if value.is_floating_point() else value for name, value in parts.items()}
         parts = parts if read is None else read(parts)
-        told = torch.full((len(x),), c_noise, dtype=x.dtype if x.dtype.itemsize >= 4 else torch.float32, device=x.device)
-        output = self.network(shown, told, **parts)
+        fine = next((d for d in (mode.dtype, x.dtype) if d is not None and d.itemsize >= 4), torch.float32)
+        times = torch.full((len(x),), c_noise, dtype=fine, device=x.device)
+        output = call(self.network, mode, shown, times, parts)
         if not isinstance(output, torch.Tensor) or output.shape != x.shape:
             got = f"shape {tuple(output.shape)}" if isinstance(output, torch.Tensor) else type(output).__name__
             raise WrongOutput(f"the network must give a tensor of its input's shape {tuple(x.shape)}, but gave {got}")
+        if output.device != x.device:
+            raise WrongOutput(f"the network must answer on its input's device {x.device}, but gave a tensor on {output.device}")
         # the network may run in half precision, and may have given its own memory: neither reaches the state
         belief = output.to(x.dtype) * c_out
         return belief if c_skip == 0.0 else belief.add_(x, alpha=c_skip)
-
-
-def _half_of(network: Callable[..., Any]) -> torch.dtype | None:
-    """The half precision that a network computes in, by its own ``dtype`` or its first parameter of floats; else None."""
-    told = getattr(getattr(network, "module", network), "dtype", None)
-    if not isinstance(told, torch.dtype):
-        parameters = getattr(network, "parameters", None)
-        floats = (p.dtype for p in (parameters() if callable(parameters) else ()) if p.is_floating_point())
-        told = next(floats, None)
-    return told if told in (torch.float16, torch.bfloat16) else None

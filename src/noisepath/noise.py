@@ -14,8 +14,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import index as as_int
 
 from ._lazy import torch
+from .errors import is_whole
 
 __all__ = ["Keyed", "fill", "key", "normal", "uniform"]
 
@@ -26,8 +28,9 @@ _MASK64 = 0xFFFFFFFFFFFFFFFF
 def key(*words: int | str) -> int:
     """A 64-bit key from whole numbers and strings, the same on every machine; ``key(1, 2) != key(12)``."""
     for word in words:
-        if not isinstance(word, int | str) or isinstance(word, bool):
+        if not isinstance(word, str) and not is_whole(word):
             raise TypeError(f"a key is made of whole numbers and strings, but got {word!r}")
+    words = tuple(word if isinstance(word, str) else as_int(word) for word in words)  # numpy's print otherwise
     return int.from_bytes(hashlib.blake2b(repr(words).encode(), digest_size=8).digest(), "little")
 
 
@@ -64,12 +67,13 @@ def normal(
 
     ``draw_on`` is where they are made: "cpu" for numbers that are the same everywhere, or an accelerator for speed.
     """
-    return fill(torch.empty((len(indices), *shape), device=draw_on), key, indices).to(device)
+    return fill(torch.empty((len(indices), *shape), dtype=torch.float32, device=draw_on), key, indices).to(device)
 
 
 def uniform(key: int, indices: Sequence[int]) -> torch.Tensor:
     """One number strictly between 0 and 1 for each index, float64 of shape (B,), by integer hashing (SplitMix64)."""
-    return torch.tensor([(_splitmix(key + index) >> 11) + 0.5 for index in indices], dtype=torch.float64) * 2.0**-53
+    hashed = [(_splitmix(key + index) >> 11) + 0.5 for index in indices]
+    return torch.tensor(hashed, dtype=torch.float64, device="cpu") * 2.0**-53
 
 
 def _splitmix(x: int) -> int:

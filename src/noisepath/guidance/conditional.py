@@ -270,10 +270,17 @@ def _away(denoiser: Denoise, negative: Condition | None) -> Given:
     null: Condition | None = getattr(denoiser, "null", None)
     if negative is not None:
         return Given(negative)
+    training = (getattr(denoiser, "info", None) or {}).get("training") or {}
+    if training.get("drop_condition") == 0:
+        raise ValueError(
+            "this model was trained without condition dropout (drop_condition 0), so its null condition means nothing, and it "
+            "can't be guided away from it: say what to lead away from (negative=), or use scale 1"
+        )
     if null is None:
         raise ValueError(
-            "this model has no null condition, so it can't be guided: it was trained without a condition, or without dropping "
-            "it now and then (condition dropout). Train it so, say what to lead away from (negative=), or use scale 1"
+            "this denoiser has no null condition for guidance to lead away from. If the network was trained with condition "
+            "dropout, name what stood in the condition's place: Denoiser(..., null=10) for the label 10, or "
+            "null=Condition(...); else say what to lead away from (negative=), or use scale 1"
         )
     return Given(null)
 

@@ -96,7 +96,11 @@ def classifier(
                 return belief(run(x, level, condition))
             said = [part.of(x) for part in given]
             near = Level(_NEARLY_NOISE * level.sigma, level.sigma) if level.is_noise else level
-            believed, slope = _with_slope(lambda x: belief(run(x, near, condition)), lambda D: log_p(D, *said), x)
+            believed, slope = _with_slope(
+                lambda x: belief(run(x, near, None if condition is None else _recordable(condition))),
+                lambda D: log_p(D, *map(_recordable, said)),
+                x,
+            )
             if near is not level:
                 believed = belief(run(x, level, condition))
             return believed + here * (near.sigma**2 / near.alpha) * slope
@@ -106,11 +110,21 @@ def classifier(
     return Transformed(denoiser, transform, (), (chosen,) if towards is None else (Given(towards), chosen))
 
 
+def _copy(x: Tensor) -> Tensor:
+    """A tensor that autograd can record: one that inference mode has made is copied, outside of it."""
+    return x.clone() if x.is_inference() else x
+
+
+def _recordable(condition: Condition) -> Condition:
+    """A condition of such tensors."""
+    return Condition({name: _copy(value) for name, value in condition.items()})
+
+
 def _with_slope(ask: Callable[[Tensor], Tensor], log_p: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
     """The belief at x, and the gradient of its log p with regard to x."""
     outer = torch.is_grad_enabled() and x.requires_grad  # somebody wants a gradient through this one
-    with torch.enable_grad():
-        at = x if outer else x.detach().requires_grad_()
+    with torch.inference_mode(False), torch.enable_grad():
+        at = x if outer else _copy(x.detach()).requires_grad_()
         believed = ask(at)
         value = log_p(believed)
         if not isinstance(value, torch.Tensor) or value.shape != (len(x),):

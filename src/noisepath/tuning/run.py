@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .. import noise
 from .._lazy import torch
 from ..denoiser import Denoise
+from ..errors import whole
 from ..gaussian_start import GaussianStart
 from ..levels import Level
 from ..sampling import design
@@ -80,7 +81,7 @@ def tune(
     ValueError for numbers that make no sense, a denoiser without a schedule, and a schedule without room for so many steps.
     """
     views = [denoiser] if callable(denoiser) else list(denoiser)
-    wanted = [calls] if isinstance(calls, int) else list(calls)
+    wanted = list(calls) if isinstance(calls, Sequence) else [calls]
     schedule = schedule if schedule is not None else getattr(views[0], "schedule", None) if views else None
     held_out = starts if held_out is None else held_out
     _check(views, wanted, starts, held_out, begin_from, schedule)
@@ -265,8 +266,7 @@ def _check(
         raise ValueError("this denoiser has no schedule to take levels from: say schedule=")
     most = most_steps(schedule)
     for number in calls:
-        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-            raise ValueError(f"a sampler makes a whole number of calls, 1 or more, but {number!r} are asked for")
+        whole(number, "a sampler makes a whole number of calls, 1 or more", 1)
         if most is not None and number > most:
             raise ValueError(f"{number} calls asked for, but this table has room for {most} steps at most")
     for name, value in (("starts", starts), ("held_out", held_out)):
