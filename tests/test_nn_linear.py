@@ -10,10 +10,10 @@ from torch import Tensor
 
 from noisepath import exact
 from noisepath.data import Dataset
+from noisepath.data_stats import cosine_power, cosines
 from noisepath.denoiser import Denoiser
 from noisepath.levels import Level
 from noisepath.nn import LinearPart, UNet, UNetConfig
-from noisepath.nn.linear import cosines, power_of
 from noisepath.schedules import schedule
 from noisepath.training import TrainConfig
 from noisepath.training.plan import choose
@@ -49,7 +49,7 @@ def test_cosines_are_an_orthonormal_basis_that_begins_with_the_mean() -> None:
 
 def test_the_power_of_pictures_is_found_along_the_colours_that_vary_apart() -> None:
     pictures, covariance = field(20_000)
-    colours, power = power_of(pictures)
+    colours, power = cosine_power(pictures)
     assert torch.allclose(colours @ colours.T, torch.eye(C, dtype=torch.float64), atol=1e-12)
     basis = torch.einsum("dc,ki,lj->dklcij", colours, cosines(H), cosines(W)).reshape(C * H * W, -1)
     true = torch.diagonal(basis @ covariance @ basis.T)
@@ -61,7 +61,7 @@ def test_the_power_of_pictures_is_found_along_the_colours_that_vary_apart() -> N
 def test_before_training_it_is_the_exact_denoiser_of_gaussian_pictures(sigma: float, sigma_data: float) -> None:
     pictures, _ = field(500)
     denoiser = measured(UNet(CONFIG), pictures, sigma_data)
-    colours, power = power_of(pictures)
+    colours, power = cosine_power(pictures)
     basis = torch.einsum("dc,ki,lj->dklcij", colours, cosines(H), cosines(W)).reshape(C * H * W, -1)
     truth = exact.Gaussian(torch.zeros(C * H * W, dtype=torch.float64), basis.T @ torch.diag(power.flatten()) @ basis)
     x = (pictures[:20] + sigma * torch.randn(20, C, H, W, dtype=torch.float64, generator=torch.Generator().manual_seed(0)))
@@ -73,7 +73,7 @@ def test_what_is_left_to_the_network_is_as_large_as_the_filter_s_error() -> None
     pictures, _ = field(500)
     part = LinearPart(C, H, W).double()
     part.measure(pictures, 0.4)
-    _, power = power_of(pictures)
+    _, power = cosine_power(pictures)
     s = torch.tensor(LEVELS, dtype=torch.float64)
     size = part(torch.zeros(len(s), C, H, W, dtype=torch.float64), torch.log(s) / 4)[2].flatten()
     error = torch.stack([(power * v**2 / (power + v**2)).mean() for v in LEVELS])
@@ -129,5 +129,5 @@ def test_a_run_measures_it_on_its_own_pictures() -> None:
     data = Dataset(pictures.clamp(-1, 1).float())
     made = build(data, TrainConfig(linear=True, size="tiny", steps=1))
     assert made.network.linear is not None
-    _, power = power_of(data.pictures)
+    _, power = cosine_power(data.pictures)
     assert torch.allclose(made.network.linear.power.double() * data.sigma_data**2, power.clamp(min=1e-8), rtol=1e-4, atol=1e-7)

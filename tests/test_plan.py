@@ -90,7 +90,8 @@ def test_a_short_run_on_a_cpu_gets_the_network_that_learns_soonest() -> None:
 
 def test_what_is_said_is_kept_and_not_explained() -> None:
     said = TrainConfig(
-        size="tiny", fold=3, linear=True, learning_rate=0.5, times="log_normal", times_options={"mean": -0.7}
+        size="tiny", fold=3, linear=True, learning_rate=0.5, times="log_normal", times_options={"mean": -0.7},
+        preconditioning="none",
     )  # fmt: skip
     config, network, choices = choose(said, (3, 64, 64), 0, "cpu")
     assert config == said and network.fold == 3 and choices == []

@@ -17,6 +17,7 @@ import robustness
 from noisepath import spacing
 from noisepath.analysis import gaussian_law
 from noisepath.conditions import Condition
+from noisepath.data_stats import DataStats
 from noisepath.denoiser import Denoiser, Moved
 from noisepath.exact import Gaussian, Mixture
 from noisepath.guidance import classifier_free
@@ -592,7 +593,7 @@ def test_a_table_that_never_gets_noisy_is_warned_of_and_by_the_datas_scale() -> 
     short = schedule("linear", num_timesteps=100)
     with pytest.warns(UserWarning, match=r"at alpha = 0.6.* a schedule that ends in noise \(more timesteps"):
         sample(MIXTURE.denoiser(short), (2, 2))
-    model = Denoiser(lambda x, t: 0 * x, short, "x0", data_scale=0.1)  # such data hardly show there
+    model = Denoiser(lambda x, t: 0 * x, short, "x0", data_stats=DataStats(scale=0.1))  # such data hardly show there
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         sample(model, (2, 2))

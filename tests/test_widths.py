@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import noisepath
 from noisepath.comparing import compare
 from noisepath.data import digits, some
+from noisepath.data_stats import DataStats
 from noisepath.denoiser import Denoiser
 from noisepath.guidance import classifier_free
 from noisepath.sampling import design, sample
@@ -69,7 +70,7 @@ def _network(x: torch.Tensor, t: torch.Tensor, **condition: torch.Tensor) -> tor
 
 
 def _denoiser(width: float | None) -> Denoiser:
-    return Denoiser(_network, FLOW, "x0", data_scale=width, null=noisepath.Condition(label=torch.tensor([1])))
+    return Denoiser(_network, FLOW, "x0", data_stats=DataStats(scale=width), null=noisepath.Condition(label=torch.tensor([1])))
 
 
 def test_a_run_is_made_for_its_denoisers_width() -> None:
@@ -102,7 +103,7 @@ def test_a_comparison_tells_its_contenders() -> None:
 
 @pytest.mark.parametrize("width", [0.0, -1.0, math.nan, math.inf])
 def test_a_width_that_is_none_is_refused(width: float) -> None:
-    with pytest.raises(ValueError, match="data_scale must be"):
+    with pytest.raises(ValueError, match="scale must be"):
         _denoiser(width)
 
 

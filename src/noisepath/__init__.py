@@ -3,10 +3,10 @@
     schedule x prediction -> Denoiser -> sample(denoiser, shape)
 
 The heart is flat, one subject a file, and reads from top to bottom as the data flows: ``levels``, ``tables``, ``scalings``,
-``schedules/``, ``noise``, ``times``, ``embedding``, ``discrete``, ``conditions``, ``modules``, ``predictions``, ``denoiser``,
-``exact``, ``widths``, ``spacing``, ``tableau``, ``loop``, ``analysis``, ``solvers/``, ``guidance/``, ``batches``,
-``gaussian_start``, ``tuned``, ``sampling``, ``comparing``, ``editing/``.  The wings import the heart and never the other way
-round: ``tuning/``, ``nn/``, ``board/``, ``training/``, ``evaluation/``, ``plots``, ``cli/``.
+``schedules/``, ``noise``, ``times``, ``embedding``, ``discrete``, ``conditions``, ``data_stats``, ``predictions``, ``limit``,
+``modules``, ``denoiser``, ``exact``, ``widths``, ``spacing``, ``tableau``, ``loop``, ``analysis``, ``solvers/``,
+``guidance/``, ``batches``, ``gaussian_start``, ``tuned``, ``sampling``, ``comparing``, ``editing/``.  The wings import the
+heart and never the other way round: ``tuning/``, ``nn/``, ``board/``, ``training/``, ``evaluation/``, ``plots``, ``cli/``.
 
 Importing the package loads nothing: each name below is looked up in its module when it is first used (PEP 562).
 """
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from . import comparing as comparing
     from . import conditions as conditions
     from . import data as data
+    from . import data_stats as data_stats
     from . import denoiser as denoiser
     from . import discrete as discrete
     from . import editing as editing
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from . import exact as exact
     from . import guidance as guidance
     from . import levels as levels
+    from . import limit as limit
     from . import loop as loop
     from . import nn as nn
     from . import noise as noise
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from . import tuning as tuning
     from .comparing import compare as compare
     from .conditions import Condition as Condition
+    from .data_stats import DataStats as DataStats
     from .denoiser import Denoiser as Denoiser
     from .discrete import NoiseScheduler as NoiseScheduler
     from .editing import image_to_image as image_to_image
@@ -87,6 +90,7 @@ __version__ = "0.1.0"
 _HOME = {
     "BETAS": "tables",
     "Condition": "conditions",
+    "DataStats": "data_stats",
     "Denoiser": "denoiser",
     "DiffusionConfig": "tables",
     "GUIDANCES": "guidance",
@@ -125,6 +129,7 @@ _MODULES = (
     "comparing",
     "conditions",
     "data",
+    "data_stats",
     "denoiser",
     "discrete",
     "editing",
@@ -133,6 +138,7 @@ _MODULES = (
     "exact",
     "guidance",
     "levels",
+    "limit",
     "loop",
     "nn",
     "noise",

@@ -26,11 +26,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ._lazy import torch
 from .conditions import Condition, as_null
-from .errors import shown
+from .data_stats import DataStats
+from .errors import shown, unknown, warn
 from .foreign import NAMES, Wrapped, parts_of_diffusers
 from .levels import Level
+from .limit import Limit
 from .modules import Mode, call, device_in, mode_of
-from .predictions import PREDICTIONS, find
+from .predictions import PRECONDITIONINGS, PREDICTIONS, find, preconditioned
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,6 +50,19 @@ class Moved(NamedTuple):
 
     x: Tensor
     output: Tensor
+
+
+LARGE_C_OUT = 50.0
+"""How often a network's error may be multiplied without a word: at twice as much 1 % of it is the deviation of most data."""
+
+
+class _Place(NamedTuple):
+    """What a call at a level needs; factors are None where there is no answer but the mean of the data."""
+
+    level: Level
+    factors: tuple[float, float, float, float] | None
+    weights: tuple[float, float] = (1.0, 1.0)
+    clamp: tuple[float, float] | None = None
 
 
 Reading = Callable[[Mapping[str, Any]], Mapping[str, Any]]
@@ -114,9 +129,12 @@ class Denoiser:
             which may remember what it made of them.
         schedule: the path of its training (:mod:`noisepath.schedules`), or its name.
         prediction: a name of ``PREDICTIONS``: "noise", "x0", "v", "velocity", "score", "edm"; or an alias, such as "epsilon".
-        sigma_data: standard deviation of the training data; used by "edm" alone.
-        data_scale: how wide the data are (:func:`noisepath.widths.data_scale`), which solvers and spacings asked for by name
-            are told; None: not known.
+        sigma_data: standard deviation of the training data; used by "edm", and by unit preconditioning.
+        data_stats: what is known of the data (:class:`~noisepath.data_stats.DataStats`): their ``scale`` reaches solvers and
+            spacings; with a ``range`` and no limit, D is clamped to it where |c_out| exceeds its width.
+        limit: how far the network is followed where |c_out| is large (:class:`~noisepath.limit.Limit`); None: everywhere.
+        preconditioning: "none": the network gives the prediction itself; "unit": it was trained on input and output of unit
+            variance (:func:`noisepath.predictions.preconditioned`).
         null: the condition of one picture that says nothing, for guidance (None: there is none); ``null=10`` is
             ``Condition(label=10)``.
         vocabulary: what the model can be asked for in words (:class:`noisepath.asking.Vocabulary`), kept for the user.
@@ -130,7 +148,9 @@ class Denoiser:
         prediction: str = "noise",
         *,
         sigma_data: float = 0.5,
-        data_scale: float | None = None,
+        data_stats: DataStats | None = None,
+        limit: Limit | None = None,
+        preconditioning: str = "none",
         null: Condition | int | None = None,
         vocabulary: Any = None,
         info: Mapping[str, Any] | None = None,
@@ -141,14 +161,22 @@ class Denoiser:
             raise TypeError(f"a network must be callable as network(x, c_noise), but got {network!r}")
         if not 0 < sigma_data < math.inf:
             raise ValueError(f"sigma_data must be a finite number above 0, but got {sigma_data}")
-        if data_scale is not None and not 0 < data_scale < math.inf:
-            raise ValueError(f"data_scale must be a finite number above 0, or None where it is not known, but got {data_scale}")
+        if not isinstance(data_stats, DataStats | None):
+            got = shown(data_stats)
+            raise TypeError(f"data_stats is a noisepath.DataStats, such as DataStats(range=(-1, 1)), but got {got}")
+        if not isinstance(limit, Limit | None):
+            raise TypeError(f"limit is a noisepath.limit.Limit, or None for none, but got {shown(limit)}")
+        if preconditioning not in PRECONDITIONINGS:
+            raise unknown("preconditioning", preconditioning, PRECONDITIONINGS)
         self.network = network
         self.schedule = as_schedule(schedule)
         self.prediction = find(prediction)
         self._kind = PREDICTIONS[self.prediction]
         self.sigma_data = sigma_data
-        self.data_scale = data_scale
+        self.data_stats = data_stats if data_stats is not None else DataStats()
+        self.limit = limit
+        self.preconditioning = preconditioning
+        self._warned = False
         self.null = as_null(null)
         self.vocabulary = vocabulary
         self.info: dict[str, Any] = dict(info or {})
@@ -171,6 +199,11 @@ class Denoiser:
         wrapped = Wrapped(network, time_scale=parts.time_scale, names=NAMES)
         return cls(wrapped, parts.schedule, parts.prediction, sigma_data=parts.sigma_data, null=null)
 
+    @property
+    def data_scale(self) -> float | None:
+        """How wide the data are, which solvers and spacings may take; None: not known."""
+        return self.data_stats.scale
+
     def factors(self, level: Level) -> tuple[float, float, float, float]:
         """(c_skip, c_out, c_in, c_noise) at a level of any path, for x as it is at that level.
 
@@ -185,7 +218,8 @@ class Denoiser:
         alpha, sigma = self.schedule.alpha_sigma(t)
         # the path's own level has the same log-SNR: one factor scales x from one to the other, finite at both ends
         scale = float(alpha + sigma) / (level.alpha + level.sigma)
-        c_skip, c_out, c_in, c_noise = (float(f) for f in self._kind.factors(self.schedule, t, alpha, sigma, self.sigma_data))
+        found = preconditioned(self._kind, self.schedule, t, alpha, sigma, self.sigma_data, self.preconditioning)
+        c_skip, c_out, c_in, c_noise = map(float, found)
         if not all(map(math.isfinite, (c_skip, c_out, c_in, c_noise))):
             raise ValueError(
                 f"a network that predicts {self.prediction!r} on {type(self.schedule).__name__} has no answer at "
@@ -197,28 +231,68 @@ class Denoiser:
         """What can be done where the network has no answer at pure noise."""
         can = [name for name, kind in PREDICTIONS.items() if kind.at_pure_noise and name != self.prediction]
         return (
-            "begin the run where there is some picture (strength=0.99, say, or a Level), or use a network that predicts "
-            f"{', '.join(can)}"
+            "begin the run where there is some picture (strength=0.99, say, or a Level), use a network that predicts "
+            f"{', '.join(can)}, or give the denoiser a limit="
         )
 
     def begin(self, levels: Iterable[Level]) -> Denoise:
         """A run that will ask at ``levels``: their factors are worked out (and refused) before the first call."""
-        table = {level: self.factors(level) for level in levels}
+        table = {level: self._place(level) for level in levels}
+        self._warn(table.values())
         mode = mode_of(self.network)
         reading: Callable[[], Reading] | None = getattr(self.network, "reading", None)
         read = None if reading is None else reading()
 
         def run(x: Tensor, level: Level, condition: Condition | None = None) -> Tensor:
-            factors = table.get(level)
-            if factors is None:
-                factors = table[level] = self.factors(level)
-            return self._ask(x, factors, condition, mode, read)
+            place = table.get(level)
+            if place is None:
+                place = table[level] = self._place(level)
+            return self._denoised(x, place, condition, mode, read)
 
         return run
 
     def __call__(self, x: Tensor, level: Level, condition: Condition | None = None) -> Tensor:
         """The belief about x_0, (B, *), at one level for all pictures."""
-        return self._ask(x, self.factors(level), condition, mode_of(self.network))
+        return self._denoised(x, self._place(level), condition, mode_of(self.network))
+
+    def _place(self, level: Level) -> _Place:
+        """What a call at this level needs: the factors, and how D is limited there."""
+        if level.is_noise and self.limit is not None and not self._kind.at_pure_noise:
+            return _Place(level, None)
+        factors = self.factors(level)
+        if self.limit is not None:
+            return _Place(level, factors, self.limit.weights(level.log_snr, factors[1], self.data_stats.std))
+        ends = self.data_stats.range
+        return _Place(level, factors, clamp=ends if ends and abs(factors[1]) > ends[1] - ends[0] else None)
+
+    def _warn(self, places: Iterable[_Place]) -> None:
+        """One warning where a network's errors are multiplied and nothing limits them."""
+        if self._warned or self.limit is not None or self.data_stats.range is not None or self._kind.at_pure_noise:
+            return
+        large = [p.level.noise_ratio for p in places if p.factors is not None and abs(p.factors[1]) > LARGE_C_OUT]
+        if large:
+            self._warned = True
+            warn(
+                f"a network that predicts {self.prediction!r} is asked where its error is multiplied by more than "
+                f"{LARGE_C_OUT:g} (sigma / alpha from {min(large):.3g} to {max(large):.3g}): an error of 1 % may decide the "
+                "result there; say what is known of the data, data_stats=noisepath.DataStats(range=(-1, 1)), or begin with "
+                "less noise (strength=0.9)"
+            )
+
+    def _denoised(
+        self, x: Tensor, place: _Place, condition: Condition | None, mode: Mode, read: Reading | None = None
+    ) -> Tensor:
+        """D at a place of a run, limited where it has to be."""
+        level = place.level
+        if place.factors is None:
+            assert self.limit is not None
+            return self.limit.mean(x, condition)
+        denoised = self._ask(x, place.factors, condition, mode, read)
+        if place.clamp is not None:
+            return denoised.clamp_(*place.clamp)
+        if self.limit is None or place.weights == (1.0, 1.0):
+            return denoised
+        return self.limit(denoised, x, level.alpha, level.sigma, place.weights, condition, self.null)
 
     def _ask(
         self,

@@ -15,7 +15,8 @@ and a kind of prediction is nothing but these factors as functions of the level.
     edm        a d^2 / (s^2 + a^2 d^2)   s d / sqrt(s^2 + a^2 d^2)           the unit-variance mix     Karras et al. 2206.00364
 
 c_in is 1 and c_noise the schedule's time, but for edm:
-c_in = 1 / sqrt(s^2 + a^2 d^2), c_noise = log(s / a) / 4.  noise and score divide by alpha, and edm's c_noise takes the
+c_in = 1 / sqrt(s^2 + a^2 d^2), c_noise = log(s / a) / 4.  A network may also be given its input and asked for its output in
+units of their own size at each level (:func:`preconditioned`).  noise and score divide by alpha, and edm's c_noise takes the
 logarithm of s / a: none of them has a limit at alpha = 0, and each says so.
 """
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from .schedules import Schedule
 
-__all__ = ["PREDICTIONS", "Factors", "Prediction", "find"]
+__all__ = ["PRECONDITIONINGS", "PREDICTIONS", "Factors", "Prediction", "find", "preconditioned"]
 
 
 class Factors(NamedTuple):
@@ -109,3 +110,30 @@ def find(name: str) -> str:
     if not isinstance(name, str) or name not in aliases:
         raise unknown("prediction", name, PREDICTIONS, aliases)
     return aliases[name]
+
+
+PRECONDITIONINGS = ("none", "unit")
+"""How a network sees its prediction: as it is, or with unit variance in and out."""
+
+
+def preconditioned(
+    kind: Prediction, schedule: Schedule, t: Tensor, alpha: Tensor, sigma: Tensor, sigma_data: float, preconditioning: str
+) -> Factors:
+    """The factors of a prediction, as they are ("none") or so that what enters the network and what it is to answer have about
+    unit variance at every level ("unit"), which Karras et al. 2206.00364 ask of EDM's prediction (appendix B.6).
+
+    A score has the size 1 / sigma, a velocity over the 1,000 times of a table that of one thousandth, and the input of a
+    network on the path of EDM that of sigma: a network begins to learn none of these soon.  With d = sigma_data and the target
+    F* = u x_0 + v noise, c_in becomes 1 / sqrt(a^2 d^2 + s^2) and c_out is multiplied by sqrt(u^2 d^2 + v^2).  On exploding
+    paths, whose time has no end, c_noise is EDM's.
+    """
+    if preconditioning not in PRECONDITIONINGS:
+        raise unknown("preconditioning", preconditioning, PRECONDITIONINGS)
+    plain = kind.factors(schedule, t, alpha, sigma, sigma_data)
+    if preconditioning == "none":
+        return plain
+    of_x0, of_noise = plain.target(alpha, sigma)
+    size = torch.sqrt((of_x0 * sigma_data) ** 2 + of_noise**2)
+    c_in = 1 / torch.sqrt((alpha * sigma_data) ** 2 + sigma**2)
+    c_noise = torch.log(sigma / alpha) / 4 if schedule.scaling == "exploding" else plain.c_noise
+    return Factors(plain.c_skip, plain.c_out * size, c_in, c_noise)

@@ -16,49 +16,18 @@ of 32 x 32 pixels the filter's error is a fourth of EDM's start at s = 0.15, and
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["LinearPart", "around", "cosines", "power_of"]
+from noisepath.data_stats import cosine_power, cosines
+
+__all__ = ["LinearPart", "around"]
 
 # c_noise at pure noise is infinite; from here on nothing changes in float32 any more.
 NOISIEST = 1e4
-
-
-@lru_cache(maxsize=16)
-def cosines(size: int) -> Tensor:
-    """The orthonormal cosine transform (DCT-II) of ``size`` values, (size, size): frequencies are rows; float64."""
-    place = torch.arange(size, dtype=torch.float64)
-    rows = torch.cos(math.pi / size * (place + 0.5) * place[:, None]) * math.sqrt(2.0 / size)
-    rows[0] /= math.sqrt(2.0)
-    return rows
-
-
-def power_of(pictures: Tensor) -> tuple[Tensor, Tensor]:
-    """The directions in colour space that vary apart, and the mean power of pictures (B, C, H, W) along them at each frequency.
-
-    Returns:
-        (C, C), orthonormal, a direction a row, and (C, H, W), both float64.  The power is a mean square, not a variance.
-    """
-    x = pictures.double()
-    across = torch.einsum("bchw,bdhw->cd", x, x) / (x.numel() // x.shape[1])
-    colours = torch.linalg.eigh(across).eigenvectors.T.contiguous()
-    square = torch.zeros(x.shape[1:], dtype=torch.float64)
-    for some in torch.split(x, 256):
-        square += _transformed(some, colours).square().sum(0)
-    return colours, square / len(x)
-
-
-def _transformed(x: Tensor, colours: Tensor) -> Tensor:
-    """Pictures by colour direction and frequency."""
-    high, wide = (cosines(size).to(x.dtype).to(x.device) for size in x.shape[-2:])
-    out: Tensor = high @ torch.einsum("dc,bchw->bdhw", colours, x) @ wide.T
-    return out
 
 
 class LinearPart(nn.Module):
@@ -80,7 +49,7 @@ class LinearPart(nn.Module):
     def measure(self, pictures: Tensor, sigma_data: float) -> None:
         """Take the spectrum of pictures (B, C, H, W), in units of ``sigma_data``, the d of EDM's preconditioning."""
         self.sigma_data.fill_(sigma_data)
-        colours, power = power_of(pictures)
+        colours, power = cosine_power(pictures)
         self.colours.copy_(colours)
         self.power.copy_(power.clamp(min=1e-8) / sigma_data**2)
 

@@ -4,6 +4,7 @@
         config.json                 what a model must remember beside its weights: network, schedule, prediction, classes
         model.safetensors           the averaged weights: what is sampled from
         model-long.safetensors      the same with the longer average
+        data-stats.safetensors      mean and covariance of the data, where the model's limit needs them
         network.safetensors         the raw weights
         optimizer.safetensors       the optimizer's averages
         state.json                  plain values: steps done, losses since the last line of the log, bad pictures, ...
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from noisepath.asking import TextFeatures, Vocabulary
+    from noisepath.data_stats import LinearEstimate
     from noisepath.denoiser import Denoiser
+    from noisepath.limit import Limit
 
 __all__ = [
     "Found", "ModelInfo", "State", "load", "newest", "read_state", "save_checkpoint", "save_snapshot", "steps_of",
@@ -43,7 +46,7 @@ CHECKPOINTS, SNAPSHOTS = "checkpoints", "snapshots"
 AVERAGES = ("model", "model-long")
 KEEP = 2
 _FORMAT = "noisepath model 2"
-_CONFIG, _STATE = "config.json", "state.json"
+_CONFIG, _STATE, _DATA_STATS = "config.json", "state.json", "data-stats.safetensors"
 _HEADER_LIMIT = 10 * 2**20
 
 
@@ -67,6 +70,11 @@ class ModelInfo:
     """Mean of the data, in [-1, 1]."""
     data_scale: float | None = None
     """How wide the data are (:func:`noisepath.widths.data_scale`)."""
+    preconditioning: str = "none"
+    """How the network sees its prediction (``noisepath.predictions.PRECONDITIONINGS``)."""
+    limit: dict[str, Any] | None = None
+    """Of each average, how far it is followed where its error is multiplied (``noisepath.limit.Limit.to_dict``); None:
+    everywhere."""
     steps: int = 0
     """Optimizer steps made."""
     training: dict[str, Any] | None = None
@@ -90,6 +98,7 @@ def save_checkpoint(
     state: State,
     identity: str,
     keep: int = KEEP,
+    estimate: LinearEstimate | None = None,
 ) -> Path:
     """Write ``checkpoints/step-...``, then remove the oldest of this run beyond ``keep``; a folder of that step is replaced.
 
@@ -100,7 +109,7 @@ def save_checkpoint(
     if folder.exists():
         remove_folder(folder)  # a damaged one, or it would have been gone on from
     with write_folder(folder, run=identity) as part:
-        _write_model(part, averages, info)
+        _write_model(part, averages, info, estimate)
         _write_tensors(part / "network.safetensors", state.network)
         _write_tensors(part / "optimizer.safetensors", state.optimizer)
         (part / _STATE).write_text(json.dumps(dict(state.values)) + "\n", encoding="utf-8")
@@ -109,7 +118,14 @@ def save_checkpoint(
     return folder
 
 
-def save_snapshot(run: Path, step: int, averages: Mapping[str, Mapping[str, Tensor]], info: ModelInfo, identity: str) -> Path:
+def save_snapshot(
+    run: Path,
+    step: int,
+    averages: Mapping[str, Mapping[str, Tensor]],
+    info: ModelInfo,
+    identity: str,
+    estimate: LinearEstimate | None = None,
+) -> Path:
     """Write ``snapshots/step-...``, unless it is there already, whole."""
     folder = run / SNAPSHOTS / _name(step)
     if folder.exists():
@@ -119,7 +135,7 @@ def save_snapshot(run: Path, step: int, averages: Mapping[str, Mapping[str, Tens
         except ValueError:
             remove_folder(folder)
     with write_folder(folder, run=identity) as part:
-        _write_model(part, averages, info)
+        _write_model(part, averages, info, estimate)
     return folder
 
 
@@ -168,11 +184,13 @@ def load(
     device: str = "cpu",
     average: str = "model",
     encoder: str | os.PathLike[str] | TextFeatures | None = None,
+    limit: Limit | str | None = "stored",
 ) -> Denoiser:
     """The model of a run folder (its newest whole checkpoint), or of one checkpoint or snapshot, as a denoiser on ``device``.
 
     ``average`` is "model", or "model-long" for the longer moving average; ``encoder`` says where the model's frozen text
-    encoder is, if not where it was: a folder, or the encoder.  ``denoiser.info`` holds shape, class_names,
+    encoder is, if not where it was: a folder, or the encoder; ``limit`` is the model's own ("stored"), another, or None: the
+    network is followed everywhere.  ``denoiser.info`` holds shape, class_names,
     classes, data_range, steps.  ``denoiser.vocabulary`` is what the model can be asked for: ``vocabulary.condition(4,
     text="a red circle")``; ``denoiser.null`` is the condition that says nothing.
 
@@ -182,12 +200,16 @@ def load(
             configuration; another encoder.
     """
     from noisepath import schedules
+    from noisepath.data_stats import DataStats
     from noisepath.denoiser import Denoiser, device_named
     from noisepath.errors import unknown
+    from noisepath.limit import Limit
     from noisepath.nn.kinds import network_from_dict
 
     if average not in AVERAGES:
         raise unknown("average", average, AVERAGES)
+    if isinstance(limit, str) and limit != "stored":
+        raise ValueError(f'limit is "stored" (the model\'s own), a noisepath.limit.Limit or None, but is {limit!r}')
     there = device_named(device)
     folder = _model_folder(Path(run))
     info = _read_info(folder)
@@ -195,12 +217,16 @@ def load(
     _fill(network, _read_tensors(folder / f"{average}.safetensors"), folder / f"{average}.safetensors")
     vocabulary = _vocabulary(info, encoder)
     hidden = ("network", "schedule", "vocabulary")
+    estimate = _read_estimate(folder / _DATA_STATS) if info.limit is not None else None
+    own = None if estimate is None or info.limit is None else Limit.from_dict(info.limit[average], estimate)
     return Denoiser(
         network.eval().requires_grad_(False).to(there),
         schedules.from_dict(info.schedule),
         info.prediction,
         sigma_data=info.sigma_data,
-        data_scale=info.data_scale,
+        data_stats=DataStats(info.mean, info.sigma_data, info.data_range, info.data_scale, estimate),
+        limit=own if isinstance(limit, str) else limit,
+        preconditioning=info.preconditioning,
         null=vocabulary.null(there),
         vocabulary=vocabulary,
         info={"classes": vocabulary.classes, **{k: v for k, v in vars(info).items() if k not in hidden}},
@@ -239,7 +265,20 @@ def _is_of(folder: Path, identity: str) -> bool:
         return False
 
 
-def _write_model(part: Path, averages: Mapping[str, Mapping[str, Tensor]], info: ModelInfo) -> None:
+def _read_estimate(path: Path) -> LinearEstimate:
+    from noisepath.data_stats import LinearEstimate
+
+    try:
+        return LinearEstimate.from_tensors(_read_tensors(path))
+    except ValueError as error:
+        raise ValueError(f"{str(path)!r} does not fit its {_CONFIG}: {error}") from error
+
+
+def _write_model(
+    part: Path, averages: Mapping[str, Mapping[str, Tensor]], info: ModelInfo, estimate: LinearEstimate | None
+) -> None:
+    if estimate is not None:
+        _write_tensors(part / _DATA_STATS, estimate.tensors())
     for name, weights in averages.items():
         _write_tensors(part / f"{name}.safetensors", weights)
     told = {"format": _FORMAT, "noisepath": __version__, **vars(info)}

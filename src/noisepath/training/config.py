@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from noisepath.errors import is_number, lookup, unknown
 from noisepath.nn.dit_config import TEXTS
+from noisepath.predictions import PRECONDITIONINGS
 
 __all__ = ["NETWORKS", "OPTIMIZERS", "PRECISIONS", "TOKENS", "TrainConfig"]
 
@@ -67,10 +68,16 @@ class TrainConfig:
     prediction: str = "edm"
     """What the network is trained to give (``noisepath.denoiser.PREDICTIONS``)."""
     times: str | None = None
-    """Which noise levels a step trains on (``noisepath.times.TIMES``); if not given balanced for networks that hear texts, else
-    log_normal."""
+    """Which noise levels a step trains on (``noisepath.times.TIMES``); if not given balanced for networks that hear texts,
+    log_normal for edm's prediction and on edm's schedule, else stratified, which covers all levels of a schedule alike."""
     times_options: dict[str, int | float] = field(default_factory=dict)
     """The sampler's own settings, such as ``mean`` and ``std``."""
+    preconditioning: str | None = None
+    """none: the network gives the prediction itself; unit: it works on input and output of unit variance, where a prediction's
+    own are very large or small (``noisepath.predictions.PRECONDITIONINGS``); by schedule and prediction if not given."""
+    limit: bool = True
+    """Whether samples are limited to what is known of the data where the network's error is multiplied (``noisepath.limit``),
+    by weights that are measured with each saved model; it does not change the training."""
     weighting: str = "plain"
     """Weight of a noise level's loss (``noisepath.training.WEIGHTINGS``)."""
     weighting_options: dict[str, int | float] = field(default_factory=dict)
@@ -179,6 +186,8 @@ class TrainConfig:
             raise unknown("optimizer", self.optimizer, OPTIMIZERS)
         if self.text_heard is not None:
             lookup(TEXTS, self.text_heard, "way to hear texts")
+        if self.preconditioning is not None and self.preconditioning not in PRECONDITIONINGS:
+            raise unknown("preconditioning", self.preconditioning, PRECONDITIONINGS)
         if self.tokens not in TOKENS:
             raise unknown("kind of tokens", self.tokens, TOKENS)
         if self.text_encoder is not None:

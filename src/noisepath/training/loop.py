@@ -14,7 +14,6 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
-from copy import deepcopy
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,6 @@ import torch
 from noisepath import page, schedules
 from noisepath.conditions import Condition
 from noisepath.data import Data, some
-from noisepath.denoiser import Denoiser
 from noisepath.files import write_whole
 from noisepath.training.checkpoint import (
     CHECKPOINTS,
@@ -34,6 +32,7 @@ from noisepath.training.checkpoint import (
     save_checkpoint,
     save_snapshot,
 )
+from noisepath.training.limit import Limits
 from noisepath.training.plan import enough_memory
 from noisepath.training.record import RunConfig
 from noisepath.training.signals import Interrupted, Polite, polite
@@ -75,6 +74,7 @@ class Loop:
         self.trainer, self.folder, self.run, self.config = trainer, folder, run, trainer.config
         self.say, self.progress, self.main = say, progress, trainer.processes.is_main
         self.asked_of = trainer.data if held_out is None else held_out
+        self.limits = Limits(trainer, held_out, self.config.limit)
         kept = values or {}
         self.losses: list[float] = [float(loss) for loss in kept.get("losses", [])]
         self.before = float(kept.get("seconds", 0.0))
@@ -214,7 +214,10 @@ class Loop:
         state = type(state)(state.network, state.optimizer, {**state.values, "losses": self.losses, "seconds": seconds})
         try:
             self._sync_log()
-            save_checkpoint(self.folder, trainer.done, self._averages(), self._info(), state, self.run.identity)
+            estimate = self.limits.estimate
+            save_checkpoint(
+                self.folder, trainer.done, self._averages(), self._info(), state, self.run.identity, estimate=estimate
+            )
             self.unsaved, self.saved_at = None, trainer.done
         except OSError as error:
             self.unsaved = self._cannot_save(error)
@@ -246,7 +249,9 @@ class Loop:
 
     def _snapshot(self) -> None:
         if self.main:
-            save_snapshot(self.folder, self.trainer.done, self._averages(), self._info(), self.run.identity)
+            save_snapshot(
+                self.folder, self.trainer.done, self._averages(), self._info(), self.run.identity, self.limits.estimate
+            )
 
     def _info(self) -> ModelInfo:
         trainer, objective = self.trainer, self.trainer.objective
@@ -260,6 +265,8 @@ class Loop:
             vocabulary=tuple(trainer.vocabulary.others),
             mean=float(trainer.data.mean),
             data_scale=self._data_scale,
+            preconditioning=objective.preconditioning,
+            limit=self.limits.to_dict(),
             steps=trainer.done,
             training=self.config.to_dict(),
         )
@@ -285,12 +292,7 @@ class Loop:
         from noisepath.sampling import sample
 
         trainer, data, device = self.trainer, self.trainer.data, str(self.trainer.device)
-        averaged = deepcopy(trainer.network).eval().requires_grad_(False)
-        averaged.load_state_dict(trainer.averages["model"].state_dict())
-        objective = trainer.objective
-        denoiser = Denoiser(
-            averaged, objective.schedule, objective.prediction, sigma_data=objective.sigma_data, null=trainer.null
-        )
+        denoiser = self.limits.denoiser("model", self.limits.limit("model"))
         columns, told = self._asked(rows, columns)
         pictures = sample(
             denoiser, (rows * columns, *data.shape), seed=self.config.seed, condition=told, device=device, progress=False

@@ -21,7 +21,7 @@ from torch import Tensor
 from noisepath import noise
 from noisepath.conditions import Condition
 from noisepath.errors import lookup, unknown
-from noisepath.predictions import PREDICTIONS, find
+from noisepath.predictions import PREDICTIONS, find, preconditioned
 from noisepath.schedules import Schedule
 from noisepath.training.weighting import WEIGHTINGS
 
@@ -62,6 +62,7 @@ class Objective:
         sigma_data: standard deviation of the data.
         drop: share of the samples whose condition is replaced by the null.
         drop_each: share of the samples of which each part of the condition is so by itself, where it has several.
+        preconditioning: a name of ``PRECONDITIONINGS``: how the network sees its prediction.
     """
 
     schedule: Schedule
@@ -72,6 +73,7 @@ class Objective:
     sigma_data: float = 0.5
     drop: float = 0.0
     drop_each: float = 0.0
+    preconditioning: str = "none"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "prediction", find(self.prediction))
@@ -135,7 +137,8 @@ class Objective:
     def _errors(self, network: Callable[..., Tensor], x0: Tensor, z: Tensor, t: Tensor, condition: Condition | None) -> Tensor:
         """The weighted squared error of each picture in the network's terms, (B,)."""
         alpha, sigma = self.schedule.alpha_sigma(t)
-        factors = PREDICTIONS[self.prediction].factors(self.schedule, t, alpha, sigma, self.sigma_data)
+        kind = PREDICTIONS[self.prediction]
+        factors = preconditioned(kind, self.schedule, t, alpha, sigma, self.sigma_data, self.preconditioning)
         of_x0, of_noise = factors.target(alpha, sigma)
         if not torch.isfinite(of_x0 + of_noise).all():
             raise ValueError(f"{self.prediction!r} can't be trained at t = {float(t[~torch.isfinite(of_x0 + of_noise)][0])}")

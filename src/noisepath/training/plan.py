@@ -40,7 +40,9 @@ from noisepath.nn.config import UNetConfig
 from noisepath.nn.dit_config import DiTConfig
 from noisepath.nn.kinds import NETWORKS, network_of
 from noisepath.nn.parts import Part
+from noisepath.predictions import PREDICTIONS
 from noisepath.training.config import TrainConfig
+from noisepath.training.limit import limited_log_snrs
 
 __all__ = [
     "Choice",
@@ -60,6 +62,8 @@ __all__ = [
 SHOWN_EACH, SHOWN_LEAST = 50, 80_000
 MINUTES_AT_MOST = {"cpu": 60.0}
 MINUTES_ON_ACCELERATOR = 480.0
+MODERATE = 4.0
+"""How many times larger or smaller than 1 what enters and leaves a network may be."""
 KEPT_AT_ONCE = 640 * 2**20
 """Bytes that a part of a batch keeps for its gradient on a CPU, in float32."""
 MUON_FASTER = 3
@@ -106,7 +110,12 @@ class Plan:
 
 
 def choose(
-    config: TrainConfig, shape: tuple[int, ...], classes: int, device: str, conditions: tuple[Part, ...] = ()
+    config: TrainConfig,
+    shape: tuple[int, ...],
+    classes: int,
+    device: str,
+    conditions: tuple[Part, ...] = (),
+    sigma_data: float = 0.5,
 ) -> tuple[TrainConfig, UNetConfig | DiTConfig, list[Choice]]:
     """The configuration with network and rate filled in, the network's numbers, and the reasons."""
     side, on_cpu = max(shape[1:]), device.startswith("cpu")
@@ -142,20 +151,34 @@ def choose(
             f"a network begins as a linear denoiser with prediction 'edm' alone, but is to predict {config.prediction!r}"
         )
     schedule = schedules.schedule(config.schedule, **config.schedule_options)
+    if config.preconditioning is None:
+        ends = sizes_of(schedule, config.prediction, sigma_data)
+        unit = not all(1 / MODERATE <= size <= MODERATE for size in ends)
+        config = replace(config, preconditioning="unit" if unit else "none")
+        if unit:
+            why = f"input from {ends[0]:.2g} to {ends[1]:.2g}, output from {ends[2]:.2g} to {ends[3]:.2g}: both brought to 1"
+            choices.append(Choice("preconditioning", "unit", why))
     network = network_config(shape, classes, config, schedule, conditions)
     for part in conditions:
         sizes = {"text": f"{part.length} tokens of {part.size} kinds", "features": f"{part.length} vectors of {part.size}"}
         choices.append(Choice("condition", part.name, f"{part.kind}, {sizes.get(part.kind, part.size)}"))
+    limited = limited_log_snrs(schedule, config.prediction, sigma_data, config.preconditioning or "none")
     if config.times is None:
-        config = replace(config, times="balanced" if hears else "log_normal")
-        if hears:
+        config = replace(config, times=times_for(config, schedule, bool(limited), hears))
+        if config.times == "balanced":
             choices.append(Choice("weights", "balanced", "each noise level counts by the inverse of its usual loss"))
+        if config.times == "stratified":
+            choices.append(Choice("times", "stratified", f"all levels that runs on {config.schedule} visit, alike"))
     if config.times in ("log_normal", "balanced") and "mean" not in config.times_options:
         mean = min(0.0, max(-1.2, round(-1.2 + math.log(side / 8), 2)))
         options: dict[str, int | float] = {"mean": round(mean + 0.5, 2), "std": 1.4} if hears else {"mean": mean}
         config = replace(config, times_options={**options, **config.times_options})
         what = f"for {side} pixels" + " and what a text says of them" * hears
         choices.append(Choice("times", f"{options['mean']:g}", f"mean log sigma of the noise that is trained on, {what}"))
+    if limited:
+        levels = f"sigma / alpha above {math.exp(-limited[-1] / 2):.2g}, where errors in {config.prediction} are multiplied"
+        what = "weighed with what is known of the data" if config.limit else "nothing but the data's range holds the samples"
+        choices.append(Choice("limit", "yes" if config.limit else "no", f"{what} at {levels}"))
     if config.optimizer is None and hears:
         config = replace(config, optimizer="muon")
         choices.append(Choice("optimizer", "muon", "texts are learnt from two thirds of the pictures that AdamW needs"))
@@ -187,7 +210,8 @@ def network_config(
         unet["expects"] = EXPECTS
     said = dit if config.network == "dit" else unet
     # sines and cosines resolve a range of about 1000: log(sigma / alpha) / 4 and t in [0, 1] are stretched to it
-    axis = 1.0 if config.prediction == "edm" else schedule.num_timesteps or schedule.t_max - schedule.t_min
+    log_sigma = config.prediction == "edm" or config.preconditioning == "unit" and schedule.scaling == "exploding"
+    axis = 1.0 if log_sigma else schedule.num_timesteps or schedule.t_max - schedule.t_min
     channels = shape[0]
     return NETWORKS[config.network].named(
         config.size,
@@ -200,6 +224,32 @@ def network_config(
         time_scale=1000.0 / axis,
         spectrum=(shape[1], shape[2]) if config.linear else None,
     )
+
+
+def sizes_of(schedule: schedules.Schedule, prediction: str, sigma_data: float) -> tuple[float, float, float, float]:
+    """Least and greatest size (root mean square) over a schedule of what a network sees, and of what it is to give."""
+    kind = PREDICTIONS[prediction]
+    t = torch.linspace(schedule.t_min, schedule.t_max, 1001, dtype=torch.float64, device="cpu")
+    if schedule.num_timesteps is not None:
+        t = torch.arange(schedule.t_min, schedule.t_max + 1, dtype=torch.float64, device="cpu")
+    elif schedule.scaling == "exploding":
+        ends = math.log(schedule.t_min), math.log(schedule.t_max)
+        t = torch.exp(torch.linspace(*ends, 1001, dtype=torch.float64, device="cpu"))
+    alpha, sigma = schedule.alpha_sigma(t)
+    factors = kind.factors(schedule, t, alpha, sigma, sigma_data)
+    of_x0, of_noise = factors.target(alpha, sigma)
+    found = []
+    for size in (factors.c_in * torch.hypot(alpha * sigma_data, sigma), torch.hypot(of_x0 * sigma_data, of_noise)):
+        finite = size[torch.isfinite(size)]
+        found += [float(finite.min()), float(finite.max())]
+    return found[0], found[1], found[2], found[3]
+
+
+def times_for(config: TrainConfig, schedule: schedules.Schedule, limited: bool, hears: bool) -> str:
+    """The sampler of training times that suits schedule and prediction."""
+    if config.prediction == "edm" or schedule.scaling == "exploding":
+        return "balanced" if hears else "log_normal"
+    return "stratified"
 
 
 def _hears(conditions: tuple[Part, ...]) -> bool:

@@ -227,15 +227,18 @@ def build(
 ) -> Made:
     """Everything checked and chosen that needs no measuring; the vocabulary is that of the pictures if it is not given."""
     vocabulary = learnt(data, config) if vocabulary is None else vocabulary
-    config, numbers, choices = planning.choose(config, data.shape, vocabulary.classes, device, vocabulary.parts)
+    config, numbers, choices = planning.choose(
+        config, data.shape, vocabulary.classes, device, vocabulary.parts, data.sigma_data
+    )
     schedule = schedules.schedule(config.schedule, **config.schedule_options)
     assert config.times is not None, "the plan fills it in"
     times_kind = lookup(TIMES, config.times, "times")
     check_options(f"times {config.times!r}", times_kind, config.times_options)
     times = times_kind(**config.times_options)
+    assert config.preconditioning is not None, "the plan fills it in"
     objective = Objective(
         schedule, config.prediction, times, config.weighting, config.weighting_options, data.sigma_data, config.drop_condition,
-        config.drop_each,
+        config.drop_each, config.preconditioning,
     )  # fmt: skip
     # what can go wrong in a step goes wrong now, before a folder is made
     objective.losses(lambda x, t: x, torch.zeros(2, 1), seed=config.seed, step=0, samples=[0, 1])
