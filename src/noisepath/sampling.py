@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULTS", "Defaults", "Options", "Trajectory", "check_run", "design", "numbers_of", "out_of_range", "sample",
-    "steps_within", "trajectory",
+    "sampled", "steps_within", "trajectory",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -147,15 +147,15 @@ def sample(denoiser: Denoise, shape: Sequence[int], **options: Unpack[Options]) 
     it began.  A warning for a run that begins with noise alone where the data still show, and for samples far outside of the
     data's range, where the denoiser knows it.
     """
-    samples = _sampled(denoiser, shape, options)
+    samples = sampled(denoiser, shape, options)
     problem = out_of_range(samples, denoiser)
     if problem is not None:
         warn(problem)
     return samples
 
 
-def _sampled(denoiser: Denoise, shape: Sequence[int], options: Options) -> Tensor:
-    """What :func:`sample` returns."""
+def sampled(denoiser: Denoise, shape: Sequence[int], options: Options) -> Tensor:
+    """What :func:`sample` returns, without a look at the range."""
     batches: list[Tensor] = []
     with _grad_mode(options):
         try:
