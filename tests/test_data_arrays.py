@@ -82,15 +82,21 @@ def test_data_of_the_librarys_own_are_left_as_they_are() -> None:
     assert as_data(data) is data
 
 
-def test_a_run_on_a_tensor_is_the_run_on_the_same_data_and_goes_on(tmp_path: Path) -> None:
+def test_a_run_on_arrays_is_the_run_on_the_same_data(tmp_path: Path) -> None:
+    """Whatever torch's default dtype and device are at the time."""
     whole = digits()
     data = Dataset(whole.pictures[:20], whole.labels[:20], tuple("0123456789"))  # type: ignore[index]
     config = TrainConfig(steps=2, batch_size=4, channels=(8,), blocks=1, attention=(), precision="float32", seed=np.int64(1))
     given = (data.pictures.numpy(), data.labels)
-    one = train(given, tmp_path / "one", config, progress=False)
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        with torch.device("meta"):
+            one = train(given, tmp_path / "one", config, progress=False)
+        assert torch.get_default_dtype() == torch.bfloat16
+    finally:
+        torch.set_default_dtype(torch.float32)
     two = train(data, tmp_path / "two", config, progress=False)
     for a, b in zip(one.network.parameters(), two.network.parameters(), strict=True):  # type: ignore[attr-defined]
         assert torch.equal(a, b)
-    resume(tmp_path / "one", given, progress=False)
     with pytest.raises(ValueError, match="not those that the run began with"):
         resume(tmp_path / "one", -data.pictures, progress=False)

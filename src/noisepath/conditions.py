@@ -69,7 +69,7 @@ class Condition(Mapping[str, "Tensor"]):
     def _index(self, which: Sequence[int] | Tensor) -> Tensor:
         """Rows as torch takes them; numbers on an accelerator are not waited for."""
         try:
-            index = torch.as_tensor(which)
+            index = which if isinstance(which, torch.Tensor) else torch.as_tensor(which, device="cpu")
         except (TypeError, ValueError, RuntimeError):
             index = torch.tensor(torch.nan)
         fits = len(index) == self.batch if index.dtype == torch.bool and index.ndim == 1 else _is_whole(index)

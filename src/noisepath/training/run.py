@@ -28,6 +28,7 @@ from noisepath.asking import Vocabulary
 from noisepath.asking.encoder import encoder_in
 from noisepath.asking.kept import Rows
 from noisepath.data import DataConfig, as_data, changed, holdout_size, open_data, some, split
+from noisepath.defaults import torch_defaults
 from noisepath.denoiser import Denoiser
 from noisepath.errors import lookup
 from noisepath.files import clear_leftovers, write_whole
@@ -85,6 +86,7 @@ class Made:
         return self.trainer(config, total, self.said)
 
 
+@torch_defaults()
 def train(
     data: Any,
     out: str | os.PathLike[str],
@@ -157,6 +159,7 @@ def train(
     return load(folder, str(team.device), encoder=encoder)
 
 
+@torch_defaults()
 def resume(
     out: str | os.PathLike[str],
     data: Any = None,
