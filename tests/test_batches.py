@@ -5,13 +5,15 @@ from __future__ import annotations
 import gc
 import warnings
 import weakref
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from noisepath.batches import in_batches, out_of_memory
+from noisepath import batches
+from noisepath.batches import fitting, in_batches, out_of_memory
 from noisepath.conditions import Condition
 from noisepath.levels import Level
 from noisepath.noise import Keyed
@@ -156,3 +158,35 @@ def test_the_cpu_s_own_error_is_one() -> None:
 
 def test_batches_go_over_all_pictures_in_order() -> None:
     assert list(in_batches(7, 3, lambda rows: (rows.start, rows.stop), CPU)) == [(0, 3), (3, 6), (6, 7)]
+
+
+def test_a_batch_is_bounded_by_the_free_memory_of_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The estimate: 16 tensors of the widest layer and of the state, in half of what is free.  The samples are the same."""
+    conv = torch.nn.Conv2d(3, 15, 3, padding=1)
+    each = 3 * 8 * 8 * 4 * 16 * (1 + 15 / 3)
+    monkeypatch.setattr(batches, "free_memory", lambda: int(2 * 5.5 * each))
+    for network in (conv, lambda x, t: conv(x)):
+        assert fitting(network, (3, 8, 8), torch.float32, CPU) == 5
+        assert fitting(network, (3, 8, 8), torch.float64, CPU) == 2
+    assert fitting(None, (3, 8, 8), torch.float32, CPU) == 33
+    assert fitting(conv, (3, 800, 800), torch.float32, CPU) == 1
+    assert fitting(conv, (3, 800, 800), torch.float32, torch.device("cuda")) > 10**9  # there an error says so in time
+    model = Small(100)
+    monkeypatch.setattr(batches, "free_memory", lambda: 2 * 4 * 2 * 4 * 16)
+    parts = sample(model, (11, 2), steps=2)
+    assert model.asked == [4, 4, 4, 4, 3, 3]
+    assert torch.equal(sample(model, (11, 2), steps=2, batch_size=11), parts) and model.asked[6:] == [11, 11]
+
+
+def test_free_memory_is_the_least_of_what_machine_and_container_leave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 0 < batches.free_memory() < 2**50
+    limit, usage = tmp_path / "memory.max", tmp_path / "memory.current"
+    monkeypatch.setattr(batches, "_LIMITS", ((str(limit), str(usage)),))
+    monkeypatch.setattr(batches, "_machine_free", lambda: 10_000)
+    for allowed, used, free in (("8000", "3000", 5000), ("max", "3000", 10_000), ("3000", "4000", 0)):
+        limit.write_text(allowed)
+        usage.write_text(used)
+        assert batches.free_memory() == free
+    monkeypatch.setattr(batches, "_machine_free", lambda: None)
+    limit.unlink()
+    assert batches.free_memory() == 2 * 2**30

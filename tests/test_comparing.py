@@ -17,6 +17,8 @@ from torch import Tensor
 from noisepath import plots
 from noisepath.comparing import Comparison, compare
 from noisepath.conditions import Condition
+from noisepath.data_stats import DataStats
+from noisepath.denoiser import Denoiser
 from noisepath.exact import Gaussian, Mixture
 from noisepath.levels import Level
 from noisepath.noise import Keyed
@@ -267,3 +269,13 @@ def test_a_comparison_without_pictures_is_drawn_as_curves_alone(tmp_path: Path, 
     assert ax.lines[0].get_ydata().tolist() == [entry.median for entry in points.entries if entry.solver == "ddim"]
     (empty,) = _drawn(bare, tmp_path / "b.png", monkeypatch).axes
     assert "draw noise" in empty.get_title()
+
+
+def test_runs_that_leave_the_datas_range_are_warned_of_once() -> None:
+    """A network that answers with 8 is no model of data in [-1, 1]: one line for the reference and all runs."""
+    model = Denoiser(lambda x, t: 8.0 * torch.ones_like(x), "flow", "x0", data_stats=DataStats(range=(-1.0, 1.0)))
+    with pytest.warns(UserWarning) as seen:
+        compare(model, ["ddim", "heun"], steps=[2, 3], n=2, shape=(3,))
+    (one,) = [str(warned.message) for warned in seen]
+    assert one.startswith("the samples of 6 runs are no samples of the data") and "but the data lie in [-1, 1]" in one
+    assert seen[0].filename == __file__

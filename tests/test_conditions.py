@@ -29,8 +29,9 @@ def test_conditions_that_do_not_fit_are_refused() -> None:
         Condition()
     with pytest.raises(ValueError, match="same number of rows"):
         Condition(a=torch.zeros(2), b=torch.zeros(3))
-    with pytest.raises(ValueError, match="row for each picture"):
-        Condition(a=torch.tensor(1))
+    for wrong in ("one", ["one"], [[1], [2, 3]], None):
+        with pytest.raises(ValueError, match="row for each picture"):
+            Condition(a=wrong)
     with pytest.raises(ValueError, match="same names"):
         Condition.cat([BOTH, Condition(label=torch.tensor([1]))])
     with pytest.raises(ValueError, match="null condition has"):

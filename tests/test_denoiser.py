@@ -5,11 +5,14 @@ with the exact belief of a Gaussian mixture inside.
 """
 
 import copy
+import functools
 import itertools
 import math
+import types
 import warnings
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -19,11 +22,14 @@ from noisepath.exact import Mixture
 from noisepath.foreign import Wrapped
 from noisepath.guidance import classifier_free
 from noisepath.levels import Level
+from noisepath.modules import mode_of, modules_in
 from noisepath.nn import UNet, UNetConfig
-from noisepath.predictions import PREDICTIONS
-from noisepath.sampling import trajectory
+from noisepath.predictions import PREDICTIONS, find
+from noisepath.sampling import sample, trajectory
 from noisepath.scalings import SCALINGS
-from noisepath.schedules import EDM, SCHEDULES, Flow, Schedule, Shifted, VPCosine
+from noisepath.schedules import EDM, SCHEDULES, Flow, Schedule, Shifted, VPCosine, schedule
+from noisepath.times import Uniform
+from noisepath.training import Objective, TrainConfig
 
 DATA = Mixture([0.3, 0.7], [[1.0, -0.5, 0.2], [-0.6, 0.4, 0.0]], torch.tensor([0.04, 0.2]))
 SIGMA_DATA = 0.7
@@ -285,3 +291,189 @@ def test_at_whole_times_of_a_table_a_network_in_bfloat16_knows_which_it_is() -> 
         e = [network._embed(x, torch.tensor([t]), None, {})[0] for t in (997.0, 998.0, 999.0, 1000.0)]
     assert all(vector.dtype == torch.bfloat16 for vector in e)
     assert all(not torch.equal(a, b) for a, b in itertools.pairwise(e))
+
+
+# How a network is called: its own dtype, its mode, its rows ----------------------------------------------------------
+
+
+class Recorder(torch.nn.Module):
+    """A network that notes the dtypes it is given, and computes in float32, float64 or half precision."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(3, 3, dtype=dtype)
+        self.given: list[tuple[torch.dtype, ...]] = []
+
+    def forward(self, x: Tensor, t: Tensor, text: Tensor | None = None) -> Tensor:
+        self.given.append((x.dtype, t.dtype, *(() if text is None else (text.dtype,))))
+        return self.linear(x) + (0 if text is None else text)
+
+
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+@pytest.mark.parametrize("inside", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("run", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+def test_a_network_is_given_its_own_dtype_and_d_has_the_runs(prediction: str, inside: torch.dtype, run: torch.dtype) -> None:
+    """As EDM's sampler runs: states in float64 around a network in float32.  The time is float32 at least."""
+    network = Recorder(inside)
+    model = Denoiser(network, "cosine", prediction)
+    x, text = torch.linspace(-1, 1, 6).view(2, 3).to(run), Condition(text=torch.zeros(2, 3, dtype=torch.float64))
+    level = Flow().level(0.5)
+    for denoise in (model, begin(model, [level])):
+        assert denoise(x, level, text).dtype == run
+    time = inside if inside.itemsize >= 4 else run if run.itemsize >= 4 else torch.float32
+    assert set(network.given) == {(inside, time, inside)}
+
+
+def test_factors_keep_the_digits_of_a_float64_run() -> None:
+    """c_skip x reaches D in float64: only the network's own answer has float32's digits."""
+    zero = torch.nn.Linear(3, 3, bias=False)
+    torch.nn.init.zeros_(zero.weight)
+    x = torch.tensor([[0.1, 0.2, 0.3]], dtype=torch.float64)
+    model = Denoiser(lambda x, t: zero(x), "flow", "velocity")
+    assert torch.equal(model(x, Flow().level(0.3)), x)
+
+
+def around(module: torch.nn.Module) -> dict[str, Callable[..., Tensor]]:
+    """A module, and what people write around one."""
+
+    class Holder:
+        def __init__(self) -> None:
+            self.net = module
+
+        def __call__(self, x: Tensor, t: Tensor) -> Tensor:
+            return self.net(x, t)
+
+        def method(self, x: Tensor, t: Tensor) -> Tensor:
+            return self.net(x, t)
+
+    def inner(x: Tensor, t: Tensor) -> Tensor:
+        return module(x, t)
+
+    return {
+        "module": module,
+        "closure": lambda x, t: module(x, t),
+        "nested": lambda x, t: inner(x, t),
+        "partial": functools.partial(module, text=None),
+        "default": lambda x, t, net=module: net(x, t),
+        "method": Holder().method,
+        "object": Holder(),
+        "wrapped": Wrapped(module, call=lambda net, x, t: net(x, t)),
+    }
+
+
+@pytest.mark.parametrize("way", around(Recorder(torch.float32)))
+def test_a_function_around_a_module_is_looked_through(way: str) -> None:
+    """Its dtype and its training mode are the module's, however the module is reached."""
+    module = Recorder(torch.float32)
+    module.dropout = torch.nn.Dropout(0.5)
+    module.forward = lambda x, t, text=None: (module.given.append((x.dtype, t.dtype)), module.dropout(x))[1]  # type: ignore[method-assign]
+    model = Denoiser(around(module)[way], "flow", "velocity")
+    x = torch.ones(2, 50, dtype=torch.float64)
+    one, two = (sample(model, (2, 50), seed=0, steps=2, dtype=torch.float64) for _ in range(2))
+    assert torch.equal(one, two) and set(module.given) == {(torch.float32, torch.float32)} and module.dropout.training
+    assert torch.equal(model(x, Flow().level(0.5)), 0.5 * x)
+
+
+def test_a_global_module_is_found_and_modules_that_disagree_are_left_to_the_function() -> None:
+    module = Recorder(torch.float64)
+    exec("def network(x, t):\n    return NET(x, t)", space := {"NET": module})
+    assert modules_in(space["network"]) == [module] and mode_of(space["network"]).dtype == torch.float64
+    other = Recorder(torch.float32)
+    assert mode_of(lambda x, t: module(x, t) + other(x, t)).dtype is None
+    assert modules_in(lambda x, t: x) == [] and modules_in(None) == []
+
+
+class Layers(torch.nn.Module):
+    """Dropout and batch statistics, two of which a user has frozen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drop, self.frozen = torch.nn.Dropout(0.5), torch.nn.Sequential(torch.nn.Dropout(0.5))
+        self.norm = torch.nn.BatchNorm1d(3)
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        if x.isnan().any():
+            raise ArithmeticError
+        return self.norm(self.frozen(self.drop(x)))
+
+
+def test_a_network_in_training_mode_is_used_in_evaluation_mode_and_every_flag_put_back() -> None:
+    """Each module's own flag, after a run, a single call and an error; and the running statistics are left as they were."""
+    network = Layers().train()
+    network.frozen.eval()
+    model = Denoiser(network, "flow", "velocity")
+    before, buffers = [m.training for m in network.modules()], copy.deepcopy(dict(network.named_buffers()))
+    assert before == [True, True, False, False, True]
+    one, two = (sample(model, (4, 3), seed=0, steps=3) for _ in range(2))
+    torch.testing.assert_close(one, two, rtol=0, atol=0)
+    torch.testing.assert_close(sample(model, (4, 3), seed=0, steps=3, batch_size=1), one)  # no statistics of the batch
+    model(torch.zeros(2, 3), Flow().level(0.5))
+    with pytest.raises(ArithmeticError):
+        model(torch.full((2, 3), math.nan), Flow().level(0.5))
+    assert [m.training for m in network.modules()] == before
+    for name, buffer in network.named_buffers():
+        assert torch.equal(buffer, buffers[name])
+
+
+class Labelled(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = torch.nn.Embedding(11, 3)
+
+    def forward(self, x: Tensor, t: Tensor, label: Tensor) -> Tensor:
+        return x + self.embed(label)
+
+
+def test_a_label_out_of_range_is_named_with_the_range() -> None:
+    model = Denoiser(Labelled(), "flow", "velocity", null=10)
+    assert model.null is not None and model.null["label"].tolist() == [10]
+    for label, named in ((11, "label 11"), ([3, 12], "label 12"), ([-1, 3], "label -1")):
+        with pytest.raises(ValueError, match=rf"{named} is out of range: the network's embedding has 0..10"):
+            sample(model, (2, 3), condition=Condition(label=label))
+    assert sample(classifier_free(model, 2.0), (2, 3), condition=Condition(label=3), steps=2).shape == (2, 3)
+
+    def broken(x: Tensor, t: Tensor, label: Tensor) -> Tensor:
+        raise IndexError("a fault of the network's own")
+
+    with pytest.raises(IndexError, match="a fault of the network's own"):
+        sample(Denoiser(broken, "flow", "velocity"), (2, 3), condition=Condition(label=3))
+
+
+def test_a_null_is_a_condition_of_one_row_or_a_label() -> None:
+    for null in (10, np.int64(10), torch.tensor(10), Condition(label=10)):
+        assert Denoiser(Labelled(), "flow", null=null).null["label"].tolist() == [10]  # type: ignore[index]
+    for wrong in ("none", 1.5, Condition(label=[1, 2]), True):
+        with pytest.raises(TypeError, match=r"a null is the condition of one picture .* or a label that means none, 10, but"):
+            Denoiser(Labelled(), "flow", null=wrong)  # type: ignore[arg-type]
+
+
+def test_a_null_that_was_never_trained_is_not_sampled_nor_guided_by() -> None:
+    """The model's information says that its condition was never dropped; what it knows is samples with a condition."""
+    words = types.SimpleNamespace(entries={"label": None})
+    trained = {"training": {"drop_condition": 0.0}}
+    model = Denoiser(Labelled(), "flow", "velocity", null=10, vocabulary=words, info=trained)
+    assert sample(model, (2, 3), condition=Condition(label=3), steps=2).shape == (2, 3)
+    with pytest.raises(ValueError, match=r"without condition dropout .* say condition="):
+        sample(model, (2, 3), steps=2)
+    with pytest.raises(ValueError, match=r"without condition dropout .* \(negative=\), or use scale 1"):
+        classifier_free(model, 2.0)
+    assert classifier_free(model, 2.0, negative=Condition(label=1)) and classifier_free(model, 1.0) is model
+
+
+@pytest.mark.parametrize("name", PREDICTIONS)
+def test_predictions_are_known_by_the_names_of_other_libraries_too(name: str) -> None:
+    for alias in PREDICTIONS[name].aliases:
+        assert Denoiser(lambda x, t: x, "flow", alias).prediction == name == TrainConfig(prediction=alias).prediction
+        assert Objective(Flow(), alias, Uniform()).prediction == name
+    assert find(name) == name
+    with pytest.raises(ValueError, match="unknown prediction 'epsillon'; did you mean 'epsilon'"):
+        Denoiser(lambda x, t: x, "flow", "epsillon")
+
+
+def test_a_schedule_may_be_named_and_anything_else_is_refused() -> None:
+    assert Denoiser(lambda x, t: x, "squaredcos_cap_v2").schedule == schedule("cosine")
+    assert TrainConfig(schedule="scaled_linear").schedule == "quadratic"
+    with pytest.raises(ValueError, match="unknown schedule 'nosuch'"):
+        Denoiser(lambda x, t: x, "nosuch")
+    with pytest.raises(TypeError, match="a schedule is a noisepath Schedule or the name of one, such as 'flow', but got 1000"):
+        Denoiser(lambda x, t: x, 1000)  # type: ignore[arg-type]

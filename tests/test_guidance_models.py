@@ -31,6 +31,7 @@ from noisepath.guidance import (
     dynamic_threshold,
 )
 from noisepath.levels import Level
+from noisepath.sampling import sample
 from noisepath.schedules import schedule
 
 # Thresholds ----------------------------------------------------------------------------------------------------------
@@ -147,3 +148,19 @@ def test_classifier_guidance_works_within_inference_mode_and_says_what_does_not(
         with pytest.raises(ValueError, match=r"made within torch.inference_mode\(\).*load the model outside"):
             model(X.clone(), level, LABEL)
     assert torch.equal(plain, inside)  # type: ignore[arg-type]
+def test_guidance_by_a_gradient_works_inside_of_inference_mode() -> None:
+    """The same samples to the bit as outside of it; autograd sees a copy of a state that it could not record."""
+    torch.manual_seed(0)
+    network = torch.nn.Bilinear(2, 2, 2)  # in whose gradient states and conditions meet
+    model = Denoiser(lambda x, t, text: network(x, text), "flow", "velocity")
+
+    def found() -> Tensor:
+        def log_p(D: Tensor, towards: Condition) -> Tensor:
+            return (D * towards["point"]).flatten(1).sum(1)
+
+        guided = classifier(model, log_p, 2.0, towards=Condition(point=torch.tensor([[0.5, -0.5]])))
+        return sample(guided, (3, 2), steps=4, condition=Condition(text=torch.ones(3, 2)))
+
+    outside = found()
+    with torch.inference_mode():
+        assert torch.equal(found(), outside)

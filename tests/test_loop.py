@@ -23,7 +23,7 @@ from noisepath.noise import Keyed
 from noisepath.sampling import sample
 from noisepath.schedules import schedule
 from noisepath.solvers import SOLVERS, ddim, ddpm, exponential_adams, heun
-from noisepath.tableau import Draft, Draw, Node, Tableau, draws, z
+from noisepath.tableau import Draft, Draw, Node, Tableau, calls, draws, z
 from noisepath.testing import at
 
 LEVELS = [Level.from_log_snr(v) for v in (-5.0, -2.0, -0.5, 1.0, 3.0)] + [Level(1.0, 0.0)]
@@ -446,3 +446,72 @@ def test_a_finite_run_passes_the_check_unchanged_in_any_precision() -> None:
         ends = [e.x.clone() for e in proven_finite(iterate(ddim(LEVELS), lambda y, level: y.clone(), x))]
         assert torch.equal(ends[-1], run_loop(ddim(LEVELS), lambda y, level: y.clone(), x))
     assert list(proven_finite(iter(()))) == []
+
+
+# Gradients, and what an event knows ------------------------------------------------------------------------------------------
+
+
+@every_build
+def test_a_run_lets_gradients_through(name: str) -> None:
+    """For every solver: the derivative of an end along a direction, by autograd and by central differences.
+
+    The belief is not linear, so that each evaluation counts.  The differences' own error is h^2 f''' / 6 and eps / h: 1e-9 for
+    h = 1e-5 and values about 1.
+    """
+    table = BUILDS[name](LEVELS)
+    keyed = {place: normal(10 + n, 2, 3) for n, place in enumerate(draws(table))}
+    x, way, weight = normal(0, 2, 3), normal(1, 2, 3), normal(2, 2, 3)
+    h = 1e-5
+
+    def end(x: Tensor) -> Tensor:
+        return (weight * run_loop(table, think, x, keyed.__getitem__)).sum()
+
+    leaf = x.clone().requires_grad_()
+    value = end(leaf)
+    (slope,) = torch.autograd.grad(value, leaf)
+    difference = float((end(x + h * way) - end(x - h * way)) / (2 * h))
+    assert float((slope * way).sum()) == pytest.approx(difference, rel=1e-6, abs=1e-7)
+    # the same numbers as without, and nothing is overwritten
+    assert float(value.detach()) == float(end(x)) and torch.equal(leaf, x)
+
+
+@every_build
+def test_gradients_reach_a_networks_parameter_and_the_draws(name: str) -> None:
+    """From a start that has none: nothing that autograd has kept is overwritten later."""
+    table, h = BUILDS[name](LEVELS), 1e-5
+    keyed = {place: normal(10 + n, 2, 3) for n, place in enumerate(draws(table))}
+
+    def end(gain: Tensor, scale: Tensor) -> Tensor:
+        run = lambda x, level: torch.tanh(x * level.alpha * gain + level.sigma)  # noqa: E731
+        return run_loop(table, run, normal(0, 2, 3), lambda place: keyed[place] * scale).sum()
+
+    one = torch.ones((), dtype=torch.float64)
+    leaves = [one.clone().requires_grad_(), one.clone().requires_grad_()]
+    slopes = torch.autograd.grad(end(*leaves), leaves, allow_unused=True)
+    up, down = one + h, one - h
+    for slope, plus, minus in zip(slopes, (end(up, one), end(one, up)), (end(down, one), end(one, down)), strict=True):
+        found = 0.0 if slope is None else float(slope)
+        assert found == pytest.approx(float(plus - minus) / (2 * h), rel=1e-6, abs=1e-7)
+
+
+def test_without_a_tensor_that_wants_one_a_run_is_in_place_in_either_mode() -> None:
+    """No gradient costs nothing: the same memory is written to with autograd on and off."""
+    table = BUILDS["ddim"](LEVELS)
+
+    def memory() -> set[int]:
+        return {event.x.data_ptr() for event in iterate(table, think, normal(0, 2, 3), overwrite=True)}
+
+    with torch.no_grad():
+        off = memory()
+    assert len(off) == len(memory()) == 1
+
+
+@every_build
+def test_an_event_knows_how_often_the_denoiser_was_evaluated_and_will_be(name: str) -> None:
+    table = BUILDS[name](LEVELS)
+    keyed = {place: normal(n, 1, 2) for n, place in enumerate(draws(table))}
+    evaluated = 0
+    for event in iterate(table, think, normal(0, 1, 2), keyed.__getitem__):
+        evaluated += event.output is not None
+        assert event.nfe == evaluated and event.total_nfe == calls(table)
+    assert evaluated == calls(table)

@@ -258,4 +258,4 @@ def test_a_level_without_a_target_and_a_wrong_shape_are_errors_at_once() -> None
     with pytest.raises(ValueError, match="did you mean 'min_snr'"):
         Objective(schedules.schedule("flow"), "velocity", Uniform(), "minsnr")
     with pytest.raises(ValueError, match="unknown prediction"):
-        Objective(schedules.schedule("flow"), "epsilon", Uniform())
+        Objective(schedules.schedule("flow"), "nosuch", Uniform())

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -15,6 +17,7 @@ import robustness
 from noisepath import spacing
 from noisepath.analysis import gaussian_law
 from noisepath.conditions import Condition
+from noisepath.data_stats import DataStats
 from noisepath.denoiser import Denoiser, Moved
 from noisepath.exact import Gaussian, Mixture
 from noisepath.guidance import classifier_free
@@ -155,7 +158,7 @@ def test_a_run_begun_from_pictures_keeps_each_picture_to_its_row() -> None:
     close(still.states[0], 0.5 * pictures)
     assert torch.equal(pictures, before) and not draws[START].any()
     # at pure noise nothing is left of the pictures, to the bit
-    assert torch.equal(sample(FLOW, (5, 2), start=pictures, steps=3), sample(FLOW, (5, 2), steps=3))
+    assert torch.equal(sample(FLOW, (5, 2), start=pictures, strength=1.0, steps=3), sample(FLOW, (5, 2), steps=3))
 
 
 # What is asked --------------------------------------------------------------------------------------------------------------
@@ -294,21 +297,15 @@ def test_gradients_are_not_kept_and_the_setting_is_given_back() -> None:
 
 
 def test_a_network_s_device_is_where_it_runs() -> None:
-    class Network(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.weight = torch.nn.Parameter(torch.zeros(1, device="meta"))
-
-    seen = []
-
-    def run(x: Tensor, level: Level, condition: Condition | None = None) -> Tensor:
-        seen.append(x.device.type)
-        raise StopIteration
-
-    run.network = Network()  # type: ignore[attr-defined]
-    with pytest.raises((StopIteration, RuntimeError)):
-        sample(run, (1, 2), schedule=schedule("flow"))
-    assert seen == ["meta"]
+    """The device that every machine has besides the CPU is the meta device, which can't compute: it is refused in one line."""
+    conv = torch.nn.Conv2d(1, 1, 1, device="meta")
+    for network in (conv, lambda x, t: conv(x)):
+        with pytest.raises(ValueError, match="parameters are on the meta device, where they have no values"):
+            sample(Denoiser(network, "flow", "velocity"), (1, 1, 2, 2))
+    with pytest.raises(ValueError, match="the network must answer on its input's device cpu, but gave a tensor on meta"):
+        sample(Denoiser(lambda x, t: x.to("meta"), "flow", "velocity"), (1, 2))
+    with pytest.raises(ValueError, match="the denoiser's output is on meta, where the states are not: at call 1 of 2"):
+        sample(lambda x, level, condition=None: x.to("meta"), (1, 2), schedule=schedule("flow"), steps=2)
 
 
 # Trajectory, progress, callbacks, cancel -------------------------------------------------------------------------------------
@@ -428,7 +425,7 @@ def never(x: Tensor, level: Level, condition: Condition | None = None) -> Tensor
         ({"start": torch.tensor([[0.0, 0.0], [0.0, float("nan")]])}, "NaN or infinity, first in picture 1"),
         ({"spacing": lambda path, steps: [Level(0.5, 0.5), Level(0.5, 0.6)]}, "must fall in noise"),
         ({"noise": lambda place: torch.zeros(1, 2)}, r"has shape \(1, 2\), but \(2, 2\) is sampled"),
-        ({"schedule": schedule("linear", num_timesteps=10, beta_end=0.3)}, "20 steps asked for, but this table of 10"),
+        ({"schedule": schedule("linear", num_timesteps=10), "steps": 20}, "20 steps asked for, but this table of 10"),
     ],
 )
 def test_a_request_that_cannot_be_met_is_refused_before_any_work(options: dict[str, Any], says: str) -> None:
@@ -484,3 +481,177 @@ def test_every_shared_argument_is_declared_and_explained() -> None:
     taken = [field.name for field in dataclasses.fields(_Asked)]
     assert list(Options.__annotations__) == taken
     assert all(f"{name}:" in (sample.__doc__ or "") for name in taken)
+
+
+# Whatever torch's defaults are, and whatever kind of number ------------------------------------------------------------------
+
+
+def test_a_users_default_dtype_or_device_changes_nothing() -> None:
+    """Draws, levels, tables and exact answers: the samples are the same to the bit, for every schedule."""
+
+    def found(name: str) -> Tensor:
+        mixture = Mixture([0.5, 0.5], [[0.8, -0.5], [-0.7, 0.2]], [0.1, 0.2])
+        label = Condition(label=mixture.denoiser().null["label"])
+        return sample(mixture.denoiser(schedule(name)), (3, 2), steps=4, solver="dpmpp_2m_sde", condition=label)
+
+    for name in SCHEDULES:
+        expected = found(name)
+        assert expected.dtype == torch.float32
+        for dtype in (torch.float64, torch.bfloat16):
+            torch.set_default_dtype(dtype)
+            try:
+                assert torch.equal(found(name), expected), (name, dtype)
+            finally:
+                torch.set_default_dtype(torch.float32)
+        with torch.device("meta"):
+            there = found(name)
+        assert there.device.type == "cpu" and torch.equal(there, expected), name
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("seed", np.int64(3)), ("seed", torch.tensor(3)), ("steps", np.int32(5)), ("calls", np.uint8(5)),
+        ("batch_size", np.int64(2)), ("strength", np.float32(0.5)), ("indices", np.arange(4)),
+    ],
+)  # fmt: skip
+def test_numbers_of_numpy_are_numbers(name: str, value: Any) -> None:
+    plain = value.tolist()
+    more: dict[str, Any] = {"start": torch.zeros(4, 2)} if name == "strength" else {}
+    found = sample(FLOW, (np.int64(4), 2), **{name: value}, **more)  # type: ignore[arg-type]
+    assert torch.equal(found, sample(FLOW, (4, 2), **{name: plain}, **more))
+
+
+@pytest.mark.parametrize("name", ["seed", "steps", "calls", "batch_size"])
+@pytest.mark.parametrize("value", [True, np.bool_(True), 3.0, np.float64(3.0), "3", torch.tensor([3])])
+def test_what_is_no_whole_number_is_refused(name: str, value: Any) -> None:
+    with pytest.raises((ValueError, TypeError), match=r"whole number|batch_size must be 1 or more"):
+        sample(never, (4, 2), schedule=schedule("flow"), **{name: value})
+
+
+# Where a run begins ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.4])
+@pytest.mark.parametrize("solver", ["ddim", "dpmpp_2m_sde", "heun"])
+def test_a_run_goes_on_from_an_own_state(solver: str, strength: float) -> None:
+    """The state at the first level of the same run, handed in: the same samples, in any batches; it stays as it is."""
+    pictures = MIXTURE.sample(5, seed=1)
+    options: dict[str, Any] = {**DOUBLE, "solver": solver, "strength": strength, "seed": 3}
+    whole = trajectory(FLOW, (5, 2), start=pictures, **options)
+    state = whole.states[0].clone()
+    for size in (None, 2):
+        found = sample(FLOW, (5, 2), state=state, batch_size=size, **options)
+        torch.testing.assert_close(found, whole.pictures, rtol=0, atol=1e-12)
+    assert torch.equal(state, whole.states[0])
+    levels = [Level(0.6, 0.4), Level(0.9, 0.1), Level(1.0, 0.0)]
+    midway = trajectory(FLOW, (5, 2), start=pictures, levels=levels, solver="ddim", dtype=torch.float64)
+    found = sample(FLOW, (5, 2), state=midway.states[0], levels=levels, solver="ddim", dtype=torch.float64)
+    torch.testing.assert_close(found, midway.pictures, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "says"),
+    [
+        ({"start": torch.zeros(2, 2)}, ValueError, "start= has no effect on a run that begins in noise: .* strength=0.6"),
+        ({"start": [[0.0, 0.0]] * 2, "strength": 0.5}, TypeError, r"start is a tensor of floats of shape .* but got \[\["),
+        ({"state": [[0.0, 0.0]] * 2}, TypeError, "state is a tensor of floats"),
+        ({"state": torch.zeros(3, 2)}, ValueError, r"state has .* \(2, 2\), but is float32 of shape \(3, 2\)"),
+        ({"state": torch.full((2, 2), float("inf"))}, ValueError, "state holds NaN or infinity, first in picture 0"),
+        ({"state": torch.zeros(2, 2), "start": torch.zeros(2, 2), "strength": 0.5}, ValueError, "leave one out"),
+        ({"schedule": "nosuch"}, ValueError, "unknown schedule 'nosuch'"),
+        ({"schedule": 3}, TypeError, "a schedule is a noisepath Schedule or the name of one"),
+    ],
+)
+def test_a_beginning_that_means_nothing_is_refused_before_any_work(options: dict[str, Any], error: Any, says: str) -> None:
+    with pytest.raises(error, match=says):
+        sample(never, (2, 2), **{"schedule": schedule("flow"), **options})
+
+
+@pytest.mark.parametrize(
+    ("path", "options", "warns"),
+    [
+        ("linear", {}, False), ("quadratic", {}, False), ("cosine", {}, False), ("edm", {}, False), ("flow", {}, False),
+        ("flow", {"strength": 0.99}, False),
+        ("flow", {"strength": 0.5}, True),
+        ("flow", {"strength": 0.5, "start": torch.zeros(2, 2)}, False),
+        ("flow", {"strength": 0.5, "state": torch.zeros(2, 2)}, False),
+        ("flow", {"levels": [Level(0.5, 0.5), Level(1.0, 0.0)]}, True),
+        ("linear", {"spacing": "leading", "steps": 2}, True),
+        ("linear", {"spacing": "leading", "steps": 20}, False),
+    ],
+)  # fmt: skip
+def test_a_run_that_begins_where_data_show_is_warned_of(path: str, options: dict[str, Any], warns: bool) -> None:
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        sample(MIXTURE.denoiser(schedule(path)), (2, 2), **{"steps": 3, **options} if "levels" not in options else options)
+    assert [str(one.message)[:34] for one in seen] == ["this run begins with noise alone a"] * warns
+    assert all(one.filename == __file__ for one in seen)
+
+
+def test_a_table_that_never_gets_noisy_is_warned_of_and_by_the_datas_scale() -> None:
+    short = schedule("linear", num_timesteps=100)
+    with pytest.warns(UserWarning, match=r"at alpha = 0.6.* a schedule that ends in noise \(more timesteps"):
+        sample(MIXTURE.denoiser(short), (2, 2))
+    model = Denoiser(lambda x, t: 0 * x, short, "x0", data_stats=DataStats(scale=0.1))  # such data hardly show there
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sample(model, (2, 2))
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_where_there_is_no_room_for_the_default_fewer_steps_are_made(name: str) -> None:
+    path = schedule(name)
+    for strength in (0.01, 0.002, 1.0):
+        room = spacing.most_steps(begun(path, strength))
+        for space in spacing.SPACINGS:
+            table = design(path, strength=strength, spacing=space, solver="ddim")
+            assert calls(table) == (DEFAULTS.steps if room is None else min(DEFAULTS.steps, room))
+    if path.num_timesteps is not None:
+        with pytest.raises(ValueError, match="20 steps asked for, but this table .* has room for 10"):
+            design(path, strength=0.01, steps=20)
+        assert calls(design(schedule(name, num_timesteps=7))) == 7
+
+
+# Gradients, and what is said at the end --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("solver", ["ddim", "dpmpp_2m", "heun", "dpmpp_2m_sde", "restart"])
+def test_gradients_are_let_through_where_they_are_wanted(solver: str) -> None:
+    """From the samples to the state, in batches: against central differences, whose own error is below 1e-8."""
+    options: dict[str, Any] = {"solver": solver, "steps": 4, "dtype": torch.float64, "batch_size": 2}
+    state = Keyed(0, range(3), (2,))(START).double()
+    leaf = state.clone().requires_grad_()
+    end = sample(FLOW, (3, 2), state=leaf, gradients=True, **options)
+    (slope,) = torch.autograd.grad(end.square().sum(), leaf)
+    way, h = torch.linspace(-1.0, 1.0, 6, dtype=torch.float64).view(3, 2), 1e-5
+    up, down = (sample(FLOW, (3, 2), state=state + sign * h * way, **options).square().sum() for sign in (1, -1))
+    assert float((slope * way).sum()) == pytest.approx(float(up - down) / (2 * h), rel=1e-5, abs=1e-7)
+    assert not sample(FLOW, (3, 2), state=leaf, **options).requires_grad
+    ended = trajectory(FLOW, (3, 2), state=leaf, gradients=True, **options)
+    assert torch.equal(ended.pictures, end) and ended.pictures.requires_grad
+    with torch.no_grad(), pytest.raises(ValueError, match=r"gradients=True has no effect inside of torch.no_grad\(\)"):
+        sample(FLOW, (3, 2), gradients=True)
+
+
+@pytest.mark.parametrize(
+    ("value", "share", "warns"),
+    [(0.9, 1.0, False), (1.9, 1.0, False), (2.1, 1.0, True), (2.1, 0.04, False), (40.0, 3e-3, True), (40.0, 9e-4, False)],
+)
+def test_samples_far_outside_of_the_datas_range_are_warned_of(value: float, share: float, warns: bool) -> None:
+    """Of a denoiser that knows the range, [-1, 1], by its statistics or its information; ``share`` of the values are off."""
+    off = (torch.arange(10000) < 10000 * share).float() * value
+    model = Denoiser(lambda x, t: off.expand_as(x), "flow", "x0", info={"data_range": (-1.0, 1.0)})
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        sample(model, (2, 10000), steps=2)
+        model.info.clear()
+        sample(model, (2, 10000), steps=2)  # nothing is known of the range
+    says = [str(one.message) for one in seen]
+    assert len(says) == warns and all(f"to {value:g}, but the data lie in [-1, 1]: {100 * share:.2g} %" in one for one in says)
+
+
+def test_a_condition_of_one_row_goes_for_all() -> None:
+    one = sample(FLOW, (4, 2), condition=Condition(label=1), steps=3, batch_size=3)
+    assert torch.equal(one, sample(FLOW, (4, 2), condition=Condition(label=[1, 1, 1, 1]), steps=3, batch_size=3))
+    assert not torch.equal(one, sample(FLOW, (4, 2), condition=Condition(label=0), steps=3, batch_size=3))

@@ -5,12 +5,14 @@ import json
 import math
 
 import mpmath
+import numpy as np
 import pytest
 import torch
 
 from noisepath.levels import Level
 from noisepath.scalings import SCALINGS, Scaling
 from noisepath.schedules import (
+    ALIASES,
     EDM,
     SCHEDULES,
     Discrete,
@@ -22,6 +24,8 @@ from noisepath.schedules import (
     Table,
     VPCosine,
     VPLinear,
+    as_schedule,
+    begun,
     cut,
     from_dict,
     schedule,
@@ -307,3 +311,112 @@ def test_every_schedule_is_frozen() -> None:
     for path in EVERY.values():
         with pytest.raises(dataclasses.FrozenInstanceError):
             path.factor = 2.0  # type: ignore[attr-defined]
+
+
+# Times that are none, and numbers of every kind ----------------------------------------------------------------------
+
+METHODS = ("log_snr", "alpha_sigma", "rates")
+PARTS = {**EVERY, "stretch": begun(schedule("cosine"), 0.5), "stretch of a flow": begun(Flow(), 0.4)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Sines(Schedule):
+    """A schedule of a user's own, which checks nothing."""
+
+    t_min = 0.01
+    t_max = 0.99
+    scaling = "preserving"
+
+    def log_snr(self, t: torch.Tensor) -> torch.Tensor:
+        return -2 * torch.log(torch.tan(t * (math.pi / 2)))
+
+    def t(self, log_snr: torch.Tensor) -> torch.Tensor:
+        return torch.atan(torch.exp(-log_snr / 2)) * (2 / math.pi)
+
+    def rates(self, t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("path", [*PARTS.values(), Sines()], ids=[*PARTS, "a user's own"])
+@pytest.mark.parametrize("method", METHODS)
+def test_no_method_of_a_schedule_answers_for_a_time_off_its_axis(path: Schedule, method: str) -> None:
+    wrong = [-1.0, math.nan, *([path.t_high + 1000.0] if math.isfinite(path.t_high) else [])]
+    for t in wrong:
+        for given in (torch.tensor([path.t_max, t], dtype=torch.float64), torch.tensor([t]), t):
+            with pytest.raises(ValueError, match=rf"t = .* off the time axis of {type(path).__name__}, \[0, "):
+                getattr(path, method)(given)
+
+
+@every
+def test_a_time_of_any_kind_of_number_is_the_same_time(path: Schedule) -> None:
+    """Whole numbers, numpy's, arrays, and tensors of any type: the answer is that of float64."""
+    at = 1 if path.num_timesteps or path.t_high > 1 else 0.5
+    kinds = [at, np.float64(at), np.array([at]), np.float32(at), torch.tensor(at), torch.tensor([at], dtype=torch.float16)]
+    if isinstance(at, int):
+        kinds += [np.int64(at), torch.tensor([at])]
+    for method in METHODS:
+        exact = getattr(path, method)(torch.tensor(float(at), dtype=torch.float64))
+        for given in kinds:
+            for found, right in zip(_several(getattr(path, method)(given)), _several(exact), strict=True):
+                assert found.dtype == torch.float64 and float(found) == float(right)
+
+
+def _several(values: object) -> tuple[torch.Tensor, ...]:
+    return values if isinstance(values, tuple) else (values,)  # type: ignore[return-value]
+
+
+@every
+def test_a_time_beyond_an_end_by_rounding_is_that_end(path: Schedule) -> None:
+    for end, way in ((path.t_high, 1.0), (path.t_low, -1.0)):
+        if math.isinf(end):
+            continue
+        beyond = end + way * 1e-12 * (path.t_max - path.t_low)
+        assert [float(v) for v in path.alpha_sigma(beyond)] == [float(v) for v in path.alpha_sigma(end)]
+
+
+@every
+def test_levels_do_not_depend_on_torchs_defaults(path: Schedule) -> None:
+    """Another default dtype, or a default device without values: level, time and rates are those of float64 on the CPU."""
+    middle = float(inner_times(path, 3)[1])
+
+    def found() -> list[float]:
+        level = path.level(middle)
+        back, again = path.t_of(level), path.level_at(level.log_snr)
+        rates = [float(rate) for rate in path.rates(middle)]
+        return [level.alpha, level.sigma, back, again.alpha, again.sigma, *rates]
+
+    expected = found()
+    vars(path).pop("_entries", None), vars(path).pop("_roots", None)  # what a table keeps is made anew
+    for dtype in (torch.float64, torch.bfloat16):
+        torch.set_default_dtype(dtype)
+        try:
+            assert found() == expected
+        finally:
+            torch.set_default_dtype(torch.float32)
+    vars(path).pop("_entries", None), vars(path).pop("_roots", None)
+    with torch.device("meta"):
+        assert found() == expected
+
+
+def test_schedules_are_known_by_the_names_of_other_libraries_too() -> None:
+    """Every alias is a schedule of the catalogue, and diffusers' two are made as there."""
+    for alias, name in ALIASES.items():
+        assert schedule(alias) == schedule(name) and alias not in SCHEDULES
+    bar = [math.cos((t / 1000 + 0.008) / 1.008 * math.pi / 2) ** 2 for t in range(1001)]
+    betas = {
+        "scaled_linear": np.linspace(1e-4**0.5, 0.02**0.5, 1000) ** 2,
+        "squaredcos_cap_v2": np.array([min(1 - b / a, 0.999) for a, b in zip(bar, bar[1:], strict=False)]),
+    }
+    for alias, theirs in betas.items():
+        ours = schedule(alias).alpha_sigma(torch.arange(1000))[0].square()
+        np.testing.assert_allclose(ours.numpy(), np.cumprod(1 - theirs), rtol=1e-10)
+    with pytest.raises(ValueError, match="did you mean 'scaled_linear'"):
+        schedule("scaled_linera")
+
+
+def test_what_is_no_schedule_is_refused_by_what_it_is() -> None:
+    assert as_schedule("flow") == Flow() and as_schedule(EDM()) == EDM()
+    with pytest.raises(TypeError, match="a schedule is a noisepath Schedule or the name of one.* but got 3"):
+        as_schedule(3)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="unknown schedule 'nosuch'"):
+        as_schedule("nosuch")

@@ -195,7 +195,7 @@ def test_one_call_leaves_nothing_to_be_fitted() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"calls": 0}, "1 or more, but 0"),
+        ({"calls": 0}, "1 or more, but got 0"),
         ({"calls": [4, 2.5]}, "2.5"),
         ({"calls": 2000}, "room for 1000"),
         ({"starts": 1}, "starts must be 2 or more"),

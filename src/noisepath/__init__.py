@@ -4,9 +4,10 @@
 
 The heart is flat, one subject a file, and reads from top to bottom as the data flows: ``printing``, ``levels``, ``tables``,
 ``scalings``, ``schedules/``, ``noise``, ``times``, ``embedding``, ``discrete``, ``conditions``, ``data_stats``,
-``predictions``, ``limit``, ``denoiser``, ``exact``, ``widths``, ``spacing``, ``tableau``, ``loop``, ``analysis``, ``solvers/``, ``guidance/``,
-``batches``, ``gaussian_start``, ``tuned``, ``sampling``, ``comparing``, ``editing/``.  The wings import the heart and never the
-other way round: ``tuning/``, ``nn/``, ``board/``, ``training/``, ``evaluation/``, ``plots``, ``cli/``.
+``predictions``, ``limit``, ``modules``, ``denoiser``, ``exact``, ``widths``, ``spacing``, ``tableau``, ``loop``,
+``analysis``, ``solvers/``, ``guidance/``, ``batches``, ``gaussian_start``, ``tuned``, ``sampling``, ``comparing``,
+``editing/``.  The wings import the heart and never the other way round: ``tuning/``, ``nn/``, ``board/``, ``training/``,
+``evaluation/``, ``plots``, ``cli/``.
 
 Importing the package loads nothing: each name below is looked up in its module when it is first used (PEP 562).
 """

@@ -6,18 +6,79 @@ fit is simply made again in two halves, and what is finished stays.
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from ._lazy import torch
+from .errors import warn
+from .modules import modules_in
 
 if TYPE_CHECKING:
     from torch import device as Device
 
-__all__ = ["in_batches", "out_of_memory"]
+__all__ = ["fitting", "free_memory", "in_batches", "out_of_memory"]
 
 T = TypeVar("T")
+
+SHARE = 0.5
+"""Of the machine's free memory, what a batch may need by the estimate of :func:`fitting`."""
+COPIES = 16
+"""Tensors of a network's widest layer, and of the states, that are taken to be alive at once."""
+
+
+def fitting(network: object, shape: Sequence[int], dtype: torch.dtype, device: Device) -> int:
+    """How many samples of ``shape`` (C, *) surely fit into a CPU's free memory at once, one at least.
+
+    A CPU's allocator does not say that memory runs out: the system ends the process.  So a batch is bounded beforehand, by
+    what would be alive if the widest layer of the network were as large as the sample in its other dimensions, which is more
+    than networks need.  Elsewhere there is no bound: what does not fit is halved (:func:`in_batches`).
+    """
+    if device.type != "cpu":
+        return 2**62
+    parameters = (p for module in modules_in(network) for p in module.parameters())
+    widest = max((len(p) for p in parameters if p.ndim > 1), default=0)
+    wide = 1 + widest / (shape[0] if shape else 1)
+    each = max(1, math.prod(shape)) * dtype.itemsize * COPIES * wide
+    return max(1, int(SHARE * free_memory() / each))
+
+
+def free_memory() -> int:
+    """Bytes of memory that this process may still take: the machine's, or the container's; 2 GiB where nobody knows."""
+    found = [_machine_free(), *(_container_free(*files) for files in _LIMITS)]
+    known = [value for value in found if value is not None]
+    return max(0, min(known)) if known else 2 * 2**30
+
+
+_LIMITS = (
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+)
+"""What a container may use, and what it uses."""
+
+
+def _machine_free() -> int | None:
+    try:
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return 1024 * int(line.split()[1])
+        return None
+    except (OSError, ValueError, IndexError):
+        pass
+    try:  # elsewhere half of the machine's
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def _container_free(limit: str, usage: str) -> int | None:
+    try:
+        return int(Path(limit).read_text(encoding="ascii")) - int(Path(usage).read_text(encoding="ascii"))
+    except (OSError, ValueError):  # no container, or "max"
+        return None
+
 
 
 def in_batches(
@@ -41,10 +102,9 @@ def in_batches(
             continue
         if fits < size and not warned:
             warned = True
-            warnings.warn(
+            warn(
                 f"{min(size, count)} pictures at once did not fit into the memory of {device}: they are made {fits} at a time "
-                f"(batch_size={fits} begins so)",
-                stacklevel=4,
+                f"(batch_size={fits} begins so)"
             )
         first = rows.stop
         yield made.pop()

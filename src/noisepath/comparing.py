@@ -24,10 +24,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ._lazy import torch
 from .denoiser import Denoise
-from .errors import lookup, unknown
+from .errors import lookup, unknown, warn, whole
 from .guidance import classifier_free
 from .loop import Event
-from .sampling import DEFAULTS, sample, steps_within
+from .sampling import DEFAULTS, Options, out_of_range, sampled, steps_within
 from .solvers import Build, exponential_adams, find, resolve
 from .spacing import SPACINGS, log_snr, most_steps
 from .tableau import calls as count_calls
@@ -198,6 +198,7 @@ def compare(
         bar.expect(work.batches * len(guided) * sum(run.calls for run in runs))
         found = [_compared(work, model, scale, runs, tolerance, keep) for scale, model in guided.items()]
     references, entries = zip(*found, strict=True)
+    _warn_of_range(work.off)
     return Comparison(n, seed, size, references, tuple(itertools.chain.from_iterable(entries)))
 
 
@@ -229,6 +230,8 @@ class _Work:
     batch_size: int | None
     dtype: torch.dtype | None
     bar: _Bar
+    off: list[str] = field(default_factory=list)
+    """What is wrong with each run whose samples lie far outside of the data's range."""
 
     @property
     def batches(self) -> int:
@@ -237,24 +240,32 @@ class _Work:
 
     def pictures(self, denoiser: Denoise, solver: Build | Tuned, levels: Sequence[Level] | None) -> Tensor:
         """Those of one run, on the CPU."""
-        made = sample(
-            denoiser,
-            self.shape,
-            solver=solver,
-            levels=levels,
-            schedule=self.schedule,
-            condition=self.condition,
-            seed=self.seed,
-            batch_size=self.batch_size,
-            dtype=self.dtype,
-            callback=self.bar.count,
-        )
-        return made.cpu()
+        options: Options = {
+            "solver": solver,
+            "levels": levels,
+            "schedule": self.schedule,
+            "condition": self.condition,
+            "seed": self.seed,
+            "batch_size": self.batch_size,
+            "dtype": self.dtype,
+            "callback": self.bar.count,
+        }
+        samples = sampled(denoiser, self.shape, options).cpu()
+        problem = out_of_range(samples, denoiser)
+        if problem is not None:
+            self.off.append(problem)
+        return samples
 
     def solved(self, denoiser: Denoise, calls: int) -> Tensor:
         """The flow's, by the reference's solver with so many calls."""
         self.bar.expect(self.batches * calls)
         return self.pictures(denoiser, partial(exponential_adams, order=4), log_snr(self.schedule, calls))
+
+
+def _warn_of_range(problems: Sequence[str]) -> None:
+    """One warning for all runs whose samples lie far outside of the data's range."""
+    if problems:
+        warn(f"the samples of {len(problems)} runs are no samples of the data, so their distances say little: {problems[0]}")
 
 
 # --- the truth -------------------------------------------------------------------------------------------------------
@@ -359,9 +370,7 @@ def _counts(calls: Sequence[int] | None, steps: Sequence[int] | None) -> Sequenc
     if calls is not None and steps is not None:
         raise ValueError("say either steps or calls, not both")
     what, counts = ("steps", steps) if steps is not None else ("calls", CALLS if calls is None else calls)
-    for count in counts:
-        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            raise ValueError(f"a number of {what} must be a whole number, 1 or more, but is {count!r}")
+    counts = [whole(count, f"a number of {what} must be a whole number, 1 or more", 1) for count in counts]
     if not counts or len(set(counts)) < len(counts):
         raise ValueError(f"{what} must name one number or more, each once, but are {list(counts)}")
     return sorted(counts)
@@ -376,8 +385,7 @@ def _shape_of(denoiser: Denoise, shape: Sequence[int] | None) -> tuple[int, ...]
 
 def _check(n: int, keep: int, tolerance: float, guidance: Sequence[float]) -> None:
     for name, value, least in (("n", n, 1), ("keep", keep, 0)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ValueError(f"{name} is a number of pictures, {least} or more, but is {value!r}")
+        whole(value, f"{name} is a number of pictures, {least} or more", least)
     if not tolerance > 0:
         raise ValueError(f"the tolerance of the reference must be above 0, but is {tolerance}")
     if not guidance or len(set(guidance)) < len(guidance):

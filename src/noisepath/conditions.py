@@ -8,26 +8,30 @@ and the other half of classifier-free guidance, both mean "put the null there".
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ._lazy import torch
-from .errors import lookup, shown
+from .errors import is_number, is_whole, lookup, shown
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Condition", "check_condition"]
+__all__ = ["Condition", "as_null", "check_condition", "for_batch"]
 
 
 class Condition(Mapping[str, "Tensor"]):
-    """A mapping from name to tensor (B, ...); all tensors have the same number of rows.  Frozen."""
+    """A mapping from name to tensor (B, ...); all tensors have the same number of rows.  Frozen.
+
+    A part may be given as a number, which is one row, or as an array or a list of numbers; whole numbers become int64 and
+    others of Python's float32.  A condition of one row goes for all pictures of a run: ``Condition(label=3)``.
+    """
 
     __slots__ = ("_parts",)
 
-    def __init__(self, parts: Mapping[str, Tensor] | None = None, **more: Tensor) -> None:
+    def __init__(self, parts: Mapping[str, Any] | None = None, **more: Any) -> None:
         if not isinstance(parts, Mapping | None):
             raise TypeError(f"a Condition is made of tensors by name, Condition(label=...), but got {shown(parts)}")
-        self._parts: dict[str, Tensor] = {**(parts or {}), **more}
+        self._parts: dict[str, Tensor] = {name: _as_rows(value) for name, value in {**(parts or {}), **more}.items()}
         if not self._parts:
             raise ValueError("a condition needs at least one named tensor")
         for name, value in self._parts.items():
@@ -65,7 +69,7 @@ class Condition(Mapping[str, "Tensor"]):
     def _index(self, which: Sequence[int] | Tensor) -> Tensor:
         """Rows as torch takes them; numbers on an accelerator are not waited for."""
         try:
-            index = torch.as_tensor(which)
+            index = which if isinstance(which, torch.Tensor) else torch.as_tensor(which, device="cpu")
         except (TypeError, ValueError, RuntimeError):
             index = torch.tensor(torch.nan)
         fits = len(index) == self.batch if index.dtype == torch.bool and index.ndim == 1 else _is_whole(index)
@@ -124,11 +128,49 @@ def _is_whole(index: Tensor) -> bool:
     return index.ndim > 0 and not (index.is_floating_point() or index.is_complex() or index.dtype == torch.bool)
 
 
+def _as_rows(value: Any) -> Any:
+    """A number, an array or a list of numbers as a tensor with rows; anything else as it is, for the caller to judge."""
+    if isinstance(value, torch.Tensor):
+        return value[None] if value.ndim == 0 else value
+    if is_number(value):
+        dtype = torch.bool if isinstance(value, bool) else torch.int64 if is_whole(value) else torch.float32
+        return torch.tensor([value], dtype=dtype, device="cpu")
+    if isinstance(value, list | tuple) or type(value).__module__ == "numpy":
+        try:
+            tensor = torch.as_tensor(value, device="cpu")
+        except (TypeError, ValueError, RuntimeError):  # texts, rows of several lengths
+            return value
+        return tensor if type(value).__module__ == "numpy" or not tensor.is_floating_point() else tensor.float()
+    return value
+
+
+def as_null(given: Condition | int | None) -> Condition | None:
+    """A model's null as a condition of one row: ``10`` is ``Condition(label=10)``, the label that means none."""
+    if given is None:
+        return None
+    if is_whole(given):
+        return Condition(label=given)
+    if not isinstance(given, Condition) or given.batch != 1:
+        raise TypeError(
+            "a null is the condition of one picture that says nothing, Condition(label=10), or a label that means none, 10, "
+            f"but got {shown(given)}"
+        )
+    return given
+
+
+def for_batch(condition: Condition | None, count: int) -> Condition | None:
+    """A run's condition with a row for each of ``count`` pictures; one row goes for all.  Errors as :func:`check_condition`."""
+    if condition is None:
+        return None
+    check_condition(condition, count)
+    return condition if condition.batch == count else condition.expand(count)
+
+
 def check_condition(condition: object, pictures: int | None = None) -> None:
-    """TypeError for what is no condition, ValueError for one that has not a row for each of so many pictures."""
+    """TypeError for what is no condition, ValueError for one that has not a row for each picture, nor one for all."""
     if not isinstance(condition, Condition):
         raise TypeError(f"a condition is a noisepath.Condition, such as Condition(label=...), but got {shown(condition)}")
-    if pictures is not None and condition.batch != pictures:
+    if pictures is not None and condition.batch not in (1, pictures):
         raise ValueError(f"the condition has {condition.batch} rows for {pictures} pictures")
 
 

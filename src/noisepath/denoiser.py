@@ -23,20 +23,20 @@ log-SNR: so a network trained on one path runs on every other.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, SupportsIndex
 
 from ._lazy import torch
-from .conditions import Condition
+from .conditions import Condition, as_null
 from .data_stats import DataStats
-from .errors import lookup, shown, unknown
+from .errors import shown, unknown, warn
 from .foreign import wrap_diffusers
 from .foreign_schedulers import parts_of_diffusers
 from .levels import Level
 from .limit import Limit
-from .predictions import PRECONDITIONINGS, PREDICTIONS, preconditioned
+from .modules import Mode, call, device_in, mode_of
+from .predictions import PRECONDITIONINGS, PREDICTIONS, find, preconditioned
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -135,10 +135,8 @@ def rows_of(denoiser: Denoise, rows: slice, count: int) -> Denoise:
 
 
 def device_of(denoiser: Denoise) -> torch.device:
-    """Where the denoiser's network has its parameters; the CPU where there are none."""
-    parameters = getattr(getattr(denoiser, "network", None), "parameters", None)
-    first = next(iter(parameters()), None) if callable(parameters) else None
-    return torch.device("cpu") if first is None else first.device
+    """Where the denoiser's network has its parameters; the CPU where there are none; ValueError for the meta device."""
+    return device_in(getattr(denoiser, "network", None))
 
 
 def device_named(device: torch.device | str) -> torch.device:
@@ -155,18 +153,20 @@ class Denoiser:
 
     Args:
         network: called as ``network(x, c_noise, **condition)`` with x (B, *) and c_noise (B,), x's dtype; gives (B, *).  One
-            whose parameters are bfloat16 or float16 is given x and the condition's floats so; c_noise (999 is no bfloat16
-            number), all factors and what comes out keep the dtype of the run, float32 at least.  From one with a method
-            ``reading()`` each run has a function of the condition's parts, which may remember what it made of them.
-        schedule: the path of its training (:mod:`noisepath.schedules`).
-        prediction: a name of ``PREDICTIONS``: "noise", "x0", "v", "velocity", "score", "edm".
+            is given x and the condition's floats in the dtype of its parameters, whatever the run's is, and c_noise so too, in
+            float32 at least (999 is no bfloat16 number); factors and D keep the dtype of the run.  One in training mode is
+            called in evaluation mode.  From one with a method ``reading()`` each run has a function of the condition's parts,
+            which may remember what it made of them.
+        schedule: the path of its training (:mod:`noisepath.schedules`), or its name.
+        prediction: a name of ``PREDICTIONS``: "noise", "x0", "v", "velocity", "score", "edm"; or an alias, such as "epsilon".
         sigma_data: standard deviation of the training data; used by "edm", and by unit preconditioning.
         data_stats: what is known of the data (:class:`~noisepath.data_stats.DataStats`): their ``scale`` reaches solvers and
             spacings; with a ``range`` and no limit, D is clamped to it where |c_out| exceeds its width.
         limit: how far the network is followed where |c_out| is large (:class:`~noisepath.limit.Limit`); None: everywhere.
         preconditioning: "none": the network gives the prediction itself; "unit": it was trained on input and output of unit
             variance (:func:`noisepath.predictions.preconditioned`).
-        null: the condition of one picture that says nothing, for guidance (None: the network takes no condition).
+        null: the condition of one picture that says nothing, for guidance (None: there is none); ``null=10`` is
+            ``Condition(label=10)``.
         clamp: what is done to the denoised estimate (B, *) at every level, such as clipping it to the data's range.
         vocabulary: what the model can be asked for in words (:class:`noisepath.asking.Vocabulary`), kept for the user.
         info: what else is known of the model, kept for the user (classes, shape, data range ...).
@@ -175,18 +175,20 @@ class Denoiser:
     def __init__(
         self,
         network: Callable[..., Tensor],
-        schedule: Schedule,
+        schedule: Schedule | str,
         prediction: str = "noise",
         *,
         sigma_data: float = 0.5,
         data_stats: DataStats | None = None,
         limit: Limit | None = None,
         preconditioning: str = "none",
-        null: Condition | None = None,
+        null: Condition | int | None = None,
         clamp: Callable[[Tensor], Tensor] | None = None,
         vocabulary: Any = None,
         info: Mapping[str, Any] | None = None,
     ) -> None:
+        from .schedules import as_schedule
+
         if not callable(network):
             raise TypeError(f"a network must be callable as network(x, c_noise), but got {network!r}")
         if not 0 < sigma_data < math.inf:
@@ -198,16 +200,16 @@ class Denoiser:
             raise TypeError(f"limit is a noisepath.limit.Limit, or None for none, but got {shown(limit)}")
         if preconditioning not in PRECONDITIONINGS:
             raise unknown("preconditioning", preconditioning, PRECONDITIONINGS)
-        self._kind = lookup(PREDICTIONS, prediction, "prediction")
         self.network = network
-        self.schedule = schedule
-        self.prediction = prediction
+        self.schedule = as_schedule(schedule)
+        self.prediction = find(prediction)
+        self._kind = PREDICTIONS[self.prediction]
         self.sigma_data = sigma_data
         self.data_stats = data_stats if data_stats is not None else DataStats()
         self.limit = limit
         self.preconditioning = preconditioning
         self._warned = False
-        self.null = null
+        self.null = as_null(null)
         self.clamp = clamp
         self.vocabulary = vocabulary
         self.info: dict[str, Any] = dict(info or {})
@@ -277,7 +279,7 @@ class Denoiser:
                 f"a network that predicts {self.prediction!r} says nothing about the picture at alpha = 0 (pure noise): "
                 f"{self._instead()}"
             )
-        t = torch.tensor(self.schedule.t_of(level), dtype=torch.float64)
+        t = torch.tensor(self.schedule.t_of(level), dtype=torch.float64, device="cpu")
         alpha, sigma = self.schedule.alpha_sigma(t)
         # the path's own level has the same log-SNR: one factor scales x from one to the other, finite at both ends
         scale = float(alpha + sigma) / (level.alpha + level.sigma)
@@ -302,7 +304,7 @@ class Denoiser:
         """A run that will ask at ``levels``: their factors are worked out (and refused) before the first call."""
         table = {level: self._place(level) for level in levels}
         self._warn(table.values())
-        half = _half_of(self.network)
+        mode = mode_of(self.network)
         reading: Callable[[], Reading] | None = getattr(self.network, "reading", None)
         read = None if reading is None else reading()
 
@@ -310,13 +312,13 @@ class Denoiser:
             place = table.get(level)
             if place is None:
                 place = table[level] = self._place(level)
-            return self._denoised(x, place, condition, half, read)
+            return self._denoised(x, place, condition, mode, read)
 
         return Memoryless(run)
 
     def __call__(self, x: Tensor, level: Level, condition: Condition | None = None) -> Tensor:
         """The belief about x_0, (B, *), at one level for all pictures."""
-        return self._denoised(x, self._place(level), condition, _half_of(self.network))
+        return self._denoised(x, self._place(level), condition, mode_of(self.network))
 
     def _place(self, level: Level) -> _Place:
         """What a call at this level needs: the factors, and how D is limited there."""
@@ -336,23 +338,22 @@ class Denoiser:
         large = [p.level.noise_ratio for p in places if p.factors is not None and abs(p.factors[1]) > LARGE_C_OUT]
         if large:
             self._warned = True
-            warnings.warn(
+            warn(
                 f"a network that predicts {self.prediction!r} is asked where its error is multiplied by more than "
                 f"{LARGE_C_OUT:g} (sigma / alpha from {min(large):.3g} to {max(large):.3g}): an error of 1 % may decide the "
                 "result there; say what is known of the data, data_stats=noisepath.DataStats(range=(-1, 1)), or begin with "
-                "less noise (strength=0.9)",
-                stacklevel=6,
+                "less noise (strength=0.9)"
             )
 
     def _denoised(
-        self, x: Tensor, place: _Place, condition: Condition | None, half: torch.dtype | None, read: Reading | None = None
+        self, x: Tensor, place: _Place, condition: Condition | None, mode: Mode, read: Reading | None = None
     ) -> Tensor:
         """D at a place of a run, limited where it has to be."""
         level = place.level
         if place.factors is None:
             assert self.limit is not None
             return self.limit.mean(x, condition)
-        denoised = self._ask(x, place.factors, condition, half, read)
+        denoised = self._ask(x, place.factors, condition, mode, read)
         if place.clamp is not None:
             return denoised.clamp_(*place.clamp)
         if self.limit is None or place.weights == (1.0, 1.0):
@@ -364,32 +365,25 @@ class Denoiser:
         x: Tensor,
         factors: tuple[float, float, float, float],
         condition: Condition | None,
-        half: torch.dtype | None,
+        mode: Mode,
         read: Reading | None = None,
     ) -> Tensor:
         c_skip, c_out, c_in, c_noise = factors
         shown = x if c_in == 1.0 else x * c_in
         parts: Mapping[str, Any] = {} if condition is None else dict(condition)
-        if half is not None:
-            shown = shown.to(half)
-            parts = {name: value.to(half) if value.is_floating_point() else value for name, value in parts.items()}
+        if mode.dtype is not None:
+            shown = shown.to(mode.dtype)
+            parts = {name: value.to(mode.dtype) if value.is_floating_point() else value for name, value in parts.items()}
         parts = parts if read is None else read(parts)
-        told = torch.full((len(x),), c_noise, dtype=x.dtype if x.dtype.itemsize >= 4 else torch.float32, device=x.device)
-        output = self.network(shown, told, **parts)
+        fine = next((d for d in (mode.dtype, x.dtype) if d is not None and d.itemsize >= 4), torch.float32)
+        times = torch.full((len(x),), c_noise, dtype=fine, device=x.device)
+        output = call(self.network, mode, shown, times, parts)
         if not isinstance(output, torch.Tensor) or output.shape != x.shape:
             got = f"shape {tuple(output.shape)}" if isinstance(output, torch.Tensor) else type(output).__name__
             raise WrongOutput(f"the network must give a tensor of its input's shape {tuple(x.shape)}, but gave {got}")
+        if output.device != x.device:
+            raise WrongOutput(f"the network must answer on its input's device {x.device}, but gave a tensor on {output.device}")
         # the network may run in half precision, and may have given its own memory: neither reaches the state
         belief = output.to(x.dtype) * c_out
         belief = belief if c_skip == 0.0 else belief.add_(x, alpha=c_skip)
         return belief if self.clamp is None else self.clamp(belief)
-
-
-def _half_of(network: Callable[..., Any]) -> torch.dtype | None:
-    """The half precision that a network computes in, by its own ``dtype`` or its first parameter of floats; else None."""
-    told = getattr(getattr(network, "module", network), "dtype", None)
-    if not isinstance(told, torch.dtype):
-        parameters = getattr(network, "parameters", None)
-        floats = (p.dtype for p in (parameters() if callable(parameters) else ()) if p.is_floating_point())
-        told = next(floats, None)
-    return told if told in (torch.float16, torch.bfloat16) else None

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import os
+import sys
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
+from operator import index
 from typing import Any, SupportsFloat, TypeVar
 
-__all__ = ["explain_options", "is_number", "lookup", "shown", "unknown"]
+__all__ = ["explain_options", "is_number", "is_whole", "lookup", "shown", "unknown", "warn", "whole"]
 
 T = TypeVar("T")
 
@@ -18,18 +22,50 @@ MOST_LETTERS = 80
 """Of something that was given, as an error repeats it."""
 
 
-def unknown(kind: str, name: object, known: Iterable[str]) -> ValueError:
-    """The error for a name that is not among ``known``, with the nearest one first where there is a near one."""
+def unknown(kind: str, name: object, known: Iterable[str], aliases: Iterable[str] = ()) -> ValueError:
+    """The error for a name that is not among ``known``, with the nearest one, or of ``aliases``, where there is a near one."""
     names = list(known)
-    near = difflib.get_close_matches(str(name)[:MOST_LETTERS], names, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(str(name)[:MOST_LETTERS], [*names, *aliases], n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     more = f" ... {len(names):,} in all" if len(names) > MOST_NAMES else ""
     return ValueError(f"unknown {kind} {shown(name)}{hint} (there are: {', '.join(names[:MOST_NAMES])}{more})")
 
 
+def warn(message: str) -> None:
+    """A warning at the line outside of this package that the work was called from."""
+    package, level, frame = os.path.dirname(__file__) + os.sep, 2, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(package):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, stacklevel=level)
+
+
 def is_number(value: object) -> bool:
     """Whether ``float(value)`` is meant; a text that holds a number is none."""
     return isinstance(value, SupportsFloat) and getattr(value, "ndim", 0) == 0
+
+
+def is_whole(value: object) -> bool:
+    """Whether a whole number is meant: Python's, numpy's or a tensor's of no dimension, but no boolean and no 3.0."""
+    if isinstance(value, bool) or getattr(value, "ndim", 0) != 0 or "bool" in str(getattr(value, "dtype", "")):
+        return False
+    try:
+        index(value)  # type: ignore[arg-type]
+    except TypeError:
+        return False
+    return True
+
+
+def whole(
+    value: object, rule: str, least: int | None = None, most: int | None = None, error: type[Exception] = ValueError
+) -> int:
+    """``value`` as Python's own whole number, from ``least`` to ``most``.
+
+    ``error`` for anything else; it begins with the ``rule``, such as "a run takes a whole number of steps, 1 or more".
+    """
+    number = index(value) if is_whole(value) else None  # type: ignore[arg-type]
+    if number is None or (least is not None and number < least) or (most is not None and number > most):
+        raise error(f"{rule}, but got {shown(value)}")
+    return number
 
 
 def shown(value: object) -> str:
@@ -38,12 +74,12 @@ def shown(value: object) -> str:
     return text if len(text) <= MOST_LETTERS else f"{text[: MOST_LETTERS - 4]} ..."
 
 
-def lookup(catalogue: Mapping[str, T], name: str, kind: str) -> T:
-    """``catalogue[name]``, or :func:`unknown`'s error."""
+def lookup(catalogue: Mapping[str, T], name: str, kind: str, aliases: Iterable[str] = ()) -> T:
+    """``catalogue[name]``, or :func:`unknown`'s error, in which the nearest name may be one of the ``aliases``."""
     try:
         return catalogue[name]
     except (KeyError, TypeError):
-        raise unknown(kind, name, catalogue) from None
+        raise unknown(kind, name, catalogue, aliases) from None
 
 
 def explain_options(elsewhere: Mapping[str, str]) -> Callable[[type[T]], type[T]]:

@@ -18,7 +18,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import noise
 from ._lazy import torch
@@ -79,7 +79,7 @@ class ExactDenoiser:
     @property
     def null(self) -> Condition:
         """The condition of one picture that asks for no component in particular."""
-        return Condition(label=torch.tensor([self.data.components]))
+        return Condition(label=torch.tensor([self.data.components], device="cpu"))
 
     def __call__(self, x: Tensor, level: Level, condition: Condition | None = None) -> Tensor:
         if level.is_data:
@@ -107,7 +107,7 @@ class Mixture(Exact):
         means: Tensor | Sequence[Sequence[float]],
         covariances: Tensor | Sequence[float],
     ) -> None:
-        weights, means, covariances = (torch.as_tensor(v, dtype=torch.float64) for v in (weights, means, covariances))
+        weights, means, covariances = (_double(v) for v in (weights, means, covariances))
         if weights.ndim != 1 or means.ndim < 2 or len(means) != len(weights) or len(covariances) != len(weights):
             raise ValueError(
                 f"weights (K,), means (K, *) and covariances (K, d, d) expected, but got {tuple(weights.shape)}, "
@@ -159,8 +159,7 @@ class Gaussian(Mixture):
     """A Gaussian with full covariance: mean (*), covariance (d, d), or (d,) variances, or one variance."""
 
     def __init__(self, mean: Tensor | Sequence[float], covariance: Tensor | Sequence[float] | float) -> None:
-        mean, covariance = torch.as_tensor(mean, dtype=torch.float64), torch.as_tensor(covariance, dtype=torch.float64)
-        super().__init__(torch.ones(1), mean[None], covariance[None])
+        super().__init__([1.0], _double(mean)[None], _double(covariance)[None])
 
     def flow(self, x: Tensor, start: Level, end: Level) -> Tensor:
         """Where the probability-flow ODE carries x from one level to another, exactly: (B, *).
@@ -180,12 +179,12 @@ class FiniteData(Exact):
     """
 
     def __init__(self, points: Tensor) -> None:
-        points = torch.as_tensor(points)
+        points = _double(points)
         if points.ndim < 2 or len(points) == 0:
             raise ValueError(f"points of shape (N, *) with N >= 1 expected, but got {tuple(points.shape)}")
         self.shape = tuple(points.shape[1:])
         self.components = len(points)
-        self.points = points.reshape(len(points), -1).double()
+        self.points = points.reshape(len(points), -1)
 
     def _pieces(self, x: Tensor) -> Iterator[Tensor]:
         size = max(1, _PAIRS // max(len(x), x.shape[1]))
@@ -198,7 +197,7 @@ class FiniteData(Exact):
 
     def _reduce(self, x: Tensor, level: Level) -> tuple[Tensor, Tensor]:
         """log-sum-exp of the logits over all points (B,), and the weighted mean of the points (B, d)."""
-        top = torch.full((len(x), 1), -math.inf).to(x)
+        top = x.new_full((len(x), 1), -math.inf)
         total, mean = torch.zeros_like(top), torch.zeros_like(x)
         for points in self._pieces(x):
             logits = self._logits(x, points, level)
@@ -230,6 +229,13 @@ class FiniteData(Exact):
         return self.points[(u * self.components).long()].reshape(n, *self.shape)
 
 
+def _double(values: Tensor | Sequence[Any] | float) -> Tensor:
+    """float64, a tensor on its own device and anything else on the CPU, whatever torch's defaults are."""
+    if isinstance(values, torch.Tensor):
+        return values.to(torch.float64)
+    return torch.as_tensor(values, dtype=torch.float64, device="cpu")
+
+
 def _principal(covariances: Tensor, d: int) -> tuple[Tensor, Tensor]:
     """Variances (K, d) and axes (K, d, d) of covariances in any of their three forms."""
     k = len(covariances)
@@ -239,7 +245,7 @@ def _principal(covariances: Tensor, d: int) -> tuple[Tensor, Tensor]:
         variances, axes = torch.linalg.eigh(covariances)
     elif covariances.shape in ((k,), (k, d)):
         variances = covariances.reshape(k, -1).expand(k, d)
-        axes = torch.eye(d, dtype=torch.float64).expand(k, d, d)
+        axes = torch.eye(d, dtype=torch.float64, device=covariances.device).expand(k, d, d)
     else:
         raise ValueError(f"covariances ({k}, {d}, {d}), ({k}, {d}) or ({k},) expected, but got {tuple(covariances.shape)}")
     if bool((variances < -1e-12 * variances.abs().max()).any()):

@@ -61,7 +61,8 @@ class GaussianStart:
         mean, axes = self.mean.to(noise).flatten(), self.axes.to(noise)
         about = self.first.sigma * noise.flatten(1) - self.first.alpha * mean
         rest = self._factor(self.rest, level)
-        own = torch.tensor([self._factor(float(v), level) - rest for v in self.variances], dtype=torch.float64).to(noise)
+        factors = [self._factor(float(v), level) - rest for v in self.variances]
+        own = torch.tensor(factors, dtype=torch.float64, device="cpu").to(noise)
         moved = about * rest + ((about @ axes.T) * own) @ axes
         return (moved + level.alpha * mean).view(noise.shape)
 
@@ -90,7 +91,8 @@ class GaussianStart:
     @classmethod
     def from_dict(cls, told: Mapping[str, Any]) -> GaussianStart:
         """What :meth:`to_dict` told; ValueError, TypeError or KeyError for anything else."""
-        mean, axes, variances = (torch.tensor(told[name], dtype=torch.float64) for name in ("mean", "axes", "variances"))
+        values = (told[name] for name in ("mean", "axes", "variances"))
+        mean, axes, variances = (torch.tensor(each, dtype=torch.float64, device="cpu") for each in values)
         alpha, sigma = map(float, told["first"])
         shape, rest = [int(size) for size in told["shape"]], float(told["rest"])
         fits = mean.shape == (math.prod(shape),) and axes.shape == (len(variances), len(mean))
@@ -105,4 +107,4 @@ def _plain(values: Tensor) -> list[float]:
 
 
 def _rounded(values: Tensor) -> Tensor:
-    return torch.tensor(_plain(values.flatten()), dtype=torch.float64).view(values.shape)
+    return torch.tensor(_plain(values.flatten()), dtype=torch.float64, device="cpu").view(values.shape)

@@ -14,6 +14,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from .errors import is_number, shown
+
 __all__ = ["Level"]
 
 
@@ -25,6 +27,12 @@ class Level:
     sigma: float
 
     def __post_init__(self) -> None:
+        if type(self.alpha) is not float or type(self.sigma) is not float:  # numpy's numbers would compute in their own type
+            for name in ("alpha", "sigma"):
+                value = getattr(self, name)
+                if not is_number(value):
+                    raise TypeError(f"{name} of a level is a number, but got {shown(value)}")
+                object.__setattr__(self, name, float(value))
         if not (0.0 <= self.alpha < math.inf and 0.0 <= self.sigma < math.inf and self.alpha + self.sigma > 0.0):
             raise ValueError(
                 f"a level needs finite alpha >= 0 and sigma >= 0, not both 0, but got alpha={self.alpha}, sigma={self.sigma}"

@@ -52,6 +52,10 @@ class Event(NamedTuple):
     level: Level
     x: Tensor
     output: Tensor | None  # None where the denoiser is not asked
+    nfe: int = 0
+    """How often the denoiser has been evaluated so far in this run, this node's evaluation included."""
+    total_nfe: int = 0
+    """How often it is in the whole run."""
 
 
 class Cancelled(RuntimeError):
@@ -81,6 +85,9 @@ def iterate(
     noise: ``place -> unit normals`` of x's shape; needed where the table draws.  One that takes ``out=`` gets memory
         to fill that the run no longer needs.
     overwrite: whether x itself may be overwritten; otherwise it is left as it is.
+
+    Where autograd is on, a gradient reaches all that requires one: x, the draws, and what the denoiser is made of.  From the
+    first tensor on that does, nothing is overwritten; a run without one costs the same in either mode.
 
     States keep x's dtype and device.  ValueError at once where the table can't be run, where it needs noise and there is
     none, and where an output or a draw has not x's shape.
@@ -166,16 +173,22 @@ def _walk(
     outputs: list[Tensor | None] = [None] * len(nodes)
     foreign = set() if overwrite else {0}  # states whose memory is not the run's own
     drawn = _Draws(noise, x) if noise is not None else None
-    shape = x.shape
+    shape, nfe, total = x.shape, 0, sum(asked for _, asked, _ in nodes)
+    tracked = _tracked(x)  # whether autograd has seen any of the run's tensors, which must stay as they are then
     for index, (level, asked, made) in enumerate(nodes):
         if made is not None:
-            x = _make(made, states, outputs, foreign, x)
-            if made.draws:
+            make = _make_anew if tracked else _make
+            x = make(made, states, outputs, foreign, x)
+            for place, weight, last in made.draws:
                 assert drawn is not None
-                for place, weight, last in made.draws:
-                    x.add_(drawn.take(place, last), alpha=weight)
+                draw = drawn.take(place, last)
+                if tracked or _tracked(draw):
+                    x, tracked = torch.add(x, draw, alpha=weight), True
+                else:
+                    x.add_(draw, alpha=weight)
         output = None
         if asked:
+            nfe += 1
             try:
                 answer = run(x, level)
             except WrongOutput as error:
@@ -188,13 +201,36 @@ def _walk(
                     raise _wrong_shape("a moved state", x, shape, index, level, nodes)
             else:
                 output = answer
-            if not isinstance(output, torch.Tensor) or output.shape != shape:
+            if not isinstance(output, torch.Tensor) or output.shape != shape or output.device != x.device:
                 raise _wrong_shape("the denoiser's output", output, shape, index, level, nodes)
             if output.untyped_storage().data_ptr() == x.untyped_storage().data_ptr() and index not in foreign:
                 output = output.clone()  # x is overwritten in place, its belief must not be
             outputs[index] = output
+            tracked = tracked or _tracked(output) or _tracked(x)
         states[index] = x
-        yield Event(index, level, x, output)
+        yield Event(index, level, x, output, nfe, total)
+
+
+def _tracked(x: Tensor) -> bool:
+    """Whether autograd records what is done with a tensor."""
+    return x.requires_grad and torch.is_grad_enabled()
+
+
+def _make_anew(
+    made: _Made, states: list[Tensor | None], outputs: list[Tensor | None], foreign: set[int], like: Tensor
+) -> Tensor:
+    """What :func:`_make` gives, in memory of its own throughout."""
+    source, base, scale, *_, more_states, more_outputs, _, drop_states, drop_outputs = made
+    old = states[base] if source == "x" else outputs[base] if source else None
+    x = torch.zeros_like(like) if old is None else torch.mul(old, scale).to(like.dtype)
+    for terms, more in ((states, more_states), (outputs, more_outputs)):
+        for k, weight in more:
+            x = torch.add(x, terms[k], alpha=weight)  # type: ignore[arg-type]
+    for k in drop_states:
+        states[k] = None
+    for k in drop_outputs:
+        outputs[k] = None
+    return x
 
 
 def _make(made: _Made, states: list[Tensor | None], outputs: list[Tensor | None], foreign: set[int], like: Tensor) -> Tensor:
@@ -242,7 +278,7 @@ class _Draws:
                 )
         if not last:
             self._kept[place] = drawn
-        elif self._fills:
+        elif self._fills and not drawn.requires_grad:
             self._free.append(drawn)
         return drawn if drawn.device == self._device else drawn.to(self._device)
 
@@ -258,6 +294,8 @@ def _wrong_shape(
     what: str, got: object, shape: torch.Size, index: int, level: Level, nodes: Sequence[tuple[Level, bool, object]]
 ) -> ValueError:
     found = f"shape {tuple(got.shape)}" if isinstance(got, torch.Tensor) else f"type {type(got).__name__}"
+    if isinstance(got, torch.Tensor) and got.shape == shape:
+        return ValueError(f"{what} is on {got.device}, where the states are not: at {_place(index, level, nodes)}")
     return ValueError(f"{what} has {found}, but the states have shape {tuple(shape)}: at {_place(index, level, nodes)}")
 
 
@@ -312,7 +350,7 @@ def proven_finite(events: Iterable[Event]) -> Iterator[Event]:
     for event in events:
         what, made = ("state", event.x) if event.output is None else ("denoiser's output", event.output)
         seen.append((event.node, event.level, what))
-        sums.append(made.sum(dtype=torch.float64 if made.dtype == torch.float64 else torch.float32))
+        sums.append(made.detach().sum(dtype=torch.float64 if made.dtype == torch.float64 else torch.float32))
         yield event
     bad = [] if not sums else torch.stack([s.double() if s.device.type != "mps" else s for s in sums]).tolist()
     for (index, level, what), value in zip(seen, bad, strict=True):

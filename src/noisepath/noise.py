@@ -23,10 +23,12 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from operator import index as as_int
 from typing import TYPE_CHECKING, Any, overload
 
 from ._inverse_normal import PIECE_BITS, lines, quantile
 from ._lazy import torch
+from .errors import is_whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,8 +47,9 @@ _DROP = 23 - PIECE_BITS  # bits of a float32 below its piece
 def key(*words: int | str) -> int:
     """A 64-bit key from whole numbers and strings, the same on every machine; ``key(1, 2) != key(12)``."""
     for word in words:
-        if not isinstance(word, int | str) or isinstance(word, bool):
+        if not isinstance(word, str) and not is_whole(word):
             raise TypeError(f"a key is made of whole numbers and strings, but got {word!r}")
+    words = tuple(word if isinstance(word, str) else as_int(word) for word in words)  # numpy's print otherwise
     return int.from_bytes(hashlib.blake2b(repr(words).encode(), digest_size=8).digest(), "little")
 
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from .schedules import Schedule
 
-__all__ = ["PRECONDITIONINGS", "PREDICTIONS", "Factors", "Prediction", "preconditioned"]
+__all__ = ["PRECONDITIONINGS", "PREDICTIONS", "Factors", "Prediction", "find", "preconditioned"]
 
 
 class Factors(NamedTuple):
@@ -57,6 +57,8 @@ class Prediction:
 
     factors: Callable[[Schedule, Tensor, Tensor, Tensor, float], Factors]
     at_pure_noise: bool
+    aliases: tuple[str, ...] = ()
+    """Other names that are understood: those of diffusers, ComfyUI and papers."""
 
 
 def _noise(schedule: Schedule, t: Tensor, alpha: Tensor, sigma: Tensor, sigma_data: float) -> Factors:
@@ -91,13 +93,23 @@ def _edm(schedule: Schedule, t: Tensor, alpha: Tensor, sigma: Tensor, sigma_data
 
 
 PREDICTIONS: dict[str, Prediction] = {
-    "noise": Prediction(_noise, at_pure_noise=False),
-    "x0": Prediction(_x0, at_pure_noise=True),
-    "v": Prediction(_v, at_pure_noise=True),
-    "velocity": Prediction(_velocity, at_pure_noise=True),
+    "noise": Prediction(_noise, at_pure_noise=False, aliases=("epsilon", "eps", "pred_noise")),
+    "x0": Prediction(_x0, at_pure_noise=True, aliases=("sample", "x_0", "x_start", "pred_x0")),
+    "v": Prediction(_v, at_pure_noise=True, aliases=("v_prediction", "pred_v")),
+    "velocity": Prediction(_velocity, at_pure_noise=True, aliases=("flow_prediction",)),
     "score": Prediction(_score, at_pure_noise=False),
     "edm": Prediction(_edm, at_pure_noise=False),
 }
+
+
+def find(name: str) -> str:
+    """The catalogue's own name for a name or an alias; ValueError with the nearest one for any other."""
+    if isinstance(name, str) and name in PREDICTIONS:
+        return name
+    aliases = {alias: own for own, kind in PREDICTIONS.items() for alias in kind.aliases}
+    if not isinstance(name, str) or name not in aliases:
+        raise unknown("prediction", name, PREDICTIONS, aliases)
+    return aliases[name]
 
 
 PRECONDITIONINGS = ("none", "unit")

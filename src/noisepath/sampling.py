@@ -11,15 +11,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from operator import index
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
 
 from ._lazy import torch
-from .batches import in_batches
-from .conditions import check_condition
+from .batches import fitting, in_batches
+from .conditions import check_condition, for_batch
 from .denoiser import Denoise, begin, check_denoiser, device_named, device_of, rows_of
-from .errors import lookup, shown, unknown
+from .errors import is_whole, lookup, shown, unknown, warn, whole
 from .levels import Level
 from .loop import Cancelled, Event, Noise, Plan, cancellable, iterate, observed, places, plan, proven_finite, reported
 from .noise import Keyed
@@ -37,11 +38,17 @@ if TYPE_CHECKING:
     from .schedules import Schedule
 
 __all__ = [
-    "DEFAULTS", "Defaults", "Options", "Trajectory", "check_run", "design", "numbers_of", "sample", "steps_within",
-    "trajectory",
+    "DEFAULTS", "Defaults", "Options", "Trajectory", "check_run", "design", "numbers_of", "out_of_range", "sample",
+    "sampled", "steps_within", "trajectory",
 ]  # fmt: skip
 
 T = TypeVar("T")
+
+SIGNAL_LEFT = 0.1
+"""alpha / sigma, in units of the data's scale, above which a run's first level is no noise: what ``alpha x_0`` adds to it is
+missing from the start ``sigma z``.  Stable Diffusion's table, which ends notoriously early, has 0.068."""
+FAR_OUTSIDE = {0.5: 0.05, 1.0: 0.001}
+"""The most values, as a share, that may lie beyond the data's range by so many widths of it."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +95,9 @@ class Options(TypedDict, total=False):
     spacing: str | Spacing | None
     levels: Sequence[Level] | None
     schedule: Schedule | None
-    strength: float | Level
+    strength: float | Level | None
     start: Tensor | None
+    state: Tensor | None
     seed: int
     indices: Sequence[int] | None
     condition: Condition | None
@@ -100,6 +108,7 @@ class Options(TypedDict, total=False):
     cancel: Callable[[], bool] | None
     device: torch.device | str | None
     dtype: torch.dtype | None
+    gradients: bool
 
 
 def sample(denoiser: Denoise, shape: Sequence[int], **options: Unpack[Options]) -> Tensor:
@@ -110,7 +119,7 @@ def sample(denoiser: Denoise, shape: Sequence[int], **options: Unpack[Options]) 
         shape: of the result; B pictures.
         solver: a name of ``SOLVERS`` (default "adams_moulton"), or a function from levels to a tableau; with options:
             ``functools.partial(ddim, eta=1.0)``; or a :class:`~noisepath.tuned.Tuned` one, which has levels of its own.
-        steps: how many steps (default 20); or
+        steps: how many steps (default 20, or as many as a table has room for); or
         calls: how often the denoiser is asked (NFE): exactly so often.  Where no number of steps makes so many,
             ``steps=steps_within(schedule, calls, solver=..., data_scale=denoiser.data_scale)`` is the largest run that
             makes no more.
@@ -119,40 +128,96 @@ def sample(denoiser: Denoise, shape: Sequence[int], **options: Unpack[Options]) 
         schedule: where the spacing takes its levels from (default: ``denoiser.schedule``).
         strength: where to begin: 1 (default) is the schedule's noisiest level, 0.6 the level at 0.6 of the way from data to
             it, in the schedule's own time; or a Level.  ``steps`` are those really made.
-        start: pictures (B, *) to begin from, in place of none: noised to the first level by the run's first draw.
+        start: clean samples (B, *) to begin from, noised to the first level by the run's first draw; with ``strength`` or
+            ``levels``, which say where that is.
+        state: x_t (B, *) itself at the run's first level, to go on from: no noise is drawn for it, and it stays as it is.
         seed: whole number; picture i depends on (seed, i) alone.
         indices: the pictures' numbers i (default 0 .. B-1): ``indices=[7]`` makes picture 7 alone.
-        condition: what is asked for, with a row for each picture.
+        condition: what is asked for, with a row for each picture, or one row for all.
         noise: draws in place of the seed's: ``place -> (B, *)``, a function of the place; ``START`` is the initial one.
-        batch_size: at most so many at a time; the pictures are the same.  A batch that is out of memory is made again in
-            halves (callbacks then see it begin anew), with a warning.
+        batch_size: at most so many at a time; the pictures are the same.  Default: all, on a CPU as many as its free memory
+            surely has room for.  A batch that is out of memory is made again in halves (callbacks then see it begin anew),
+            with a warning.
         progress: show a bar that counts calls of the denoiser.
         callback: called with each :class:`~noisepath.loop.Event` where the denoiser was asked, and at the end (a batch at a
             time); or several of them.
         cancel: asked there too; once it says True the run raises :class:`~noisepath.loop.Cancelled`.
         device: default: that of the denoiser's network where it has one, else the CPU.
-        dtype: of the states, float32 unless told.
+        dtype: of the states, float32 by default.
+        gradients: let gradients through the run, to ``state``, ``start``, handed-in draws, conditions and the network's
+            parameters: autograd then keeps what all its evaluations computed.  By default a run has none.
 
-    ValueError, before any work, for unknown names, steps that the schedule has no room for, levels that do not fall and
-    sizes that do not agree; at once for an output of another shape; at the end for NaN, naming where it began.
+    ValueError, before any work, for unknown names, steps that the schedule has no room for, levels that do not fall, a start
+    without a strength and sizes that do not agree; at once for an output of another shape; at the end for NaN, naming where
+    it began.  A warning for a run that begins with noise alone where the data still show, and for samples far outside of the
+    data's range, where the denoiser knows it.
     """
-    pictures: list[Tensor] = []
-    with torch.no_grad():
+    samples = sampled(denoiser, shape, options)
+    problem = out_of_range(samples, denoiser)
+    if problem is not None:
+        warn(problem)
+    return samples
+
+
+def sampled(denoiser: Denoise, shape: Sequence[int], options: Options) -> Tensor:
+    """What :func:`sample` returns, without a look at the range."""
+    batches: list[Tensor] = []
+    with _grad_mode(options):
         try:
-            for made in _runs(denoiser, shape, _last, **options):
-                pictures.append(made)
+            for batch in _runs(denoiser, shape, _last, **options):
+                batches.append(batch)
         except Cancelled as stop:
-            raise Cancelled(stop.event, torch.cat(pictures) if pictures else None) from None
-    return torch.cat(pictures)
+            raise Cancelled(stop.event, torch.cat(batches) if batches else None) from None
+        return torch.cat(batches)
+
+
+def _grad_mode(options: Options) -> AbstractContextManager[object]:
+    """No gradients, unless they are wanted; ValueError where they are wanted and switched off around the run."""
+    if not options.get("gradients", False):
+        return torch.no_grad()
+    if not torch.is_grad_enabled():
+        raise ValueError("gradients=True has no effect inside of torch.no_grad() or inference_mode(): leave one of the two out")
+    return nullcontext()
+
+
+def out_of_range(samples: Tensor, denoiser: Denoise) -> str | None:
+    """What is wrong with samples (B, *) that lie far outside of the data's range, where the denoiser knows it; else None.
+
+    Far outside: more than 5 % of the values lie beyond the range by half its width, or more than 0.1 % by the whole of it.
+    """
+    limits = _data_range(denoiser)
+    if limits is None:
+        return None
+    low, high = limits
+    values, width = samples.detach(), high - low
+    off = torch.maximum(values - high, low - values)
+    figures = [values.min(), values.max(), *((off > reach * width).float().mean() for reach in FAR_OUTSIDE)]
+    least, most, *shares = torch.stack([figure.float() for figure in figures]).tolist()
+    if all(share <= allowed for share, allowed in zip(shares, FAR_OUTSIDE.values(), strict=True)):
+        return None
+    return (
+        f"these samples go from {least:.4g} to {most:.4g}, but the data lie in [{low:g}, {high:g}]: {100 * shares[0]:.2g} % of "
+        "the values are far outside. Most often the network's error is multiplied where there is much noise (a prediction of "
+        "noise or score: noisepath.clip(denoiser) holds its estimates to the range), the guidance scale is too high, or "
+        "schedule and prediction are not those of its training"
+    )
+
+
+def _data_range(denoiser: Denoise) -> tuple[float, float] | None:
+    """The least and the greatest value of the data, where they are known."""
+    limits = getattr(getattr(denoiser, "data_stats", None), "range", None)
+    if limits is None:
+        limits = (getattr(denoiser, "info", None) or {}).get("data_range")
+    return None if limits is None else (float(limits[0]), float(limits[1]))
 
 
 def trajectory(denoiser: Denoise, shape: Sequence[int], **options: Unpack[Options]) -> Trajectory:
     """The same run with every state and belief kept; arguments and errors as for :func:`sample`."""
-    with torch.no_grad():
+    with _grad_mode(options):
         runs = list(_runs(denoiser, shape, _whole, **options))
-    states = [torch.cat(batches) for batches in zip(*(run.states for run in runs), strict=True)]
-    beliefs = zip(*(run.beliefs for run in runs), strict=True)
-    believed = [torch.cat(kept) if (kept := [d for d in batches if d is not None]) else None for batches in beliefs]
+        states = [torch.cat(batches) for batches in zip(*(run.states for run in runs), strict=True)]
+        beliefs = zip(*(run.beliefs for run in runs), strict=True)
+        believed = [torch.cat(kept) if (kept := [d for d in batches if d is not None]) else None for batches in beliefs]
     return Trajectory(runs[0].levels, states, believed)
 
 
@@ -164,15 +229,15 @@ def _last(run: Iterator[Event]) -> Tensor:
 def _whole(run: Iterator[Event]) -> Trajectory:
     """Everything of a run."""
     kept = Trajectory([], [], [])
-    for _, level, x, output in run:
-        kept.levels.append(level)
-        kept.states.append(x.clone())
-        kept.beliefs.append(None if output is None else output.clone())
+    for event in run:
+        kept.levels.append(event.level)
+        kept.states.append(event.x.clone())
+        kept.beliefs.append(None if event.output is None else event.output.clone())
     return kept
 
 
 def design(
-    schedule: Schedule | None = None,
+    schedule: Schedule | str | None = None,
     *,
     solver: str | Build | Tuned = DEFAULTS.solver,
     steps: int | None = None,
@@ -190,8 +255,9 @@ def design(
         down again.  Multistep solvers begin anew where it turns; those that draw noise only fall.  Such a table starts from a
         state that is known, not from noise, so it is run with :func:`noisepath.loop.run_loop`.
     """
-    from .schedules import begun
+    from .schedules import as_schedule, begun
 
+    schedule = None if schedule is None else as_schedule(schedule)
     if isinstance(solver, Tuned):
         if rising or strength != 1.0:
             raise ValueError("a tuned sampler runs from pure noise to data: leave out strength= and rising=")
@@ -218,9 +284,12 @@ def design(
         check_falling(falling)
         return build(falling)
 
-    if calls is None:
-        return table(DEFAULTS.steps if steps is None else steps)
-    return _with_calls(table, calls, most_steps(path))
+    room = most_steps(path)
+    if calls is not None:
+        return _with_calls(table, whole(calls, _CALLS, 1), room)
+    if steps is None:  # nobody asks for more than there is room for
+        steps = DEFAULTS.steps if room is None else min(DEFAULTS.steps, room)
+    return table(whole(steps, "a run takes a whole number of steps, 1 or more", 1))
 
 
 def _tuned(
@@ -268,7 +337,6 @@ def steps_within(
 
 def _with_calls(table: Callable[[int], Tableau], calls: int, most: int | None) -> Tableau:
     """The table that makes exactly so many calls; the number of calls may not fall as steps are added."""
-    _check_calls(calls)
     low, high = _reaching(table, calls, most)
     found = table(high)
     if count_calls(found) != calls:
@@ -290,9 +358,11 @@ def _reaching(table: Callable[[int], Tableau], calls: int, most: int | None) -> 
     return low, high
 
 
+_CALLS = "the number of calls must be a whole number, 1 or more"
+
+
 def _check_calls(calls: int) -> None:
-    if isinstance(calls, bool) or not isinstance(calls, int) or calls < 1:
-        raise ValueError(f"the number of calls must be a whole number, 1 or more, but got {calls!r}")
+    whole(calls, _CALLS, 1)
 
 
 def _space(spacing: str | Spacing | None, data_scale: float | None = None) -> Spacing:
@@ -310,8 +380,9 @@ class _Asked:
     spacing: str | Spacing | None = None
     levels: Sequence[Level] | None = None
     schedule: Schedule | None = None
-    strength: float | Level = 1.0
+    strength: float | Level | None = None
     start: Tensor | None = None
+    state: Tensor | None = None
     seed: int = 0
     indices: Sequence[int] | None = None
     condition: Condition | None = None
@@ -322,18 +393,30 @@ class _Asked:
     cancel: Callable[[], bool] | None = None
     device: torch.device | str | None = None
     dtype: torch.dtype | None = None
+    gradients: bool = False
 
     def check(self, shape: tuple[int, ...]) -> None:
         """ValueError for sizes that do not agree with the pictures' shape (B, *)."""
         check_run(shape[0], self.condition, self.batch_size, self.dtype)
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int):
-            raise TypeError(f"a seed is a whole number, but got {shown(self.seed)}")
+        whole(self.seed, "a seed is a whole number", error=TypeError)
         if not all(map(callable, self.callbacks)):
             raise TypeError(f"a callback is called with each event, but got {shown(self.callback)}")
-        if self.start is not None:
-            _check_start(self.start, shape)
+        self._check_beginning(shape)
+
+    def _check_beginning(self, shape: tuple[int, ...]) -> None:
+        """ValueError or TypeError for a start or a state that a run can't begin from."""
+        for name, value in (("start", self.start), ("state", self.state)):
+            if value is not None:
+                _check_samples(name, value, shape)
+        if self.start is not None and self.state is not None:
+            raise ValueError("a run begins from start= (clean samples, to be noised) or from state= (an x_t): leave one out")
         if isinstance(self.solver, Tuned) and self.solver.start is not None:
-            self.solver.start.check(shape, self.start)
+            self.solver.start.check(shape, self.start if self.state is None else self.state)
+        if self.start is not None and self.strength is None and self.levels is None:
+            raise ValueError(
+                "start= has no effect on a run that begins in noise: say where it begins, with strength=0.6 for 0.6 of the way "
+                "from data to noise, or a Level, or levels= (an x_t of your own is state=)"
+            )
 
     def tableau(self, denoiser: Denoise) -> Tableau:
         """What the run follows."""
@@ -346,7 +429,7 @@ class _Asked:
             calls=self.calls,
             spacing=self.spacing,
             levels=self.levels,
-            strength=self.strength,
+            strength=1.0 if self.strength is None else self.strength,
             data_scale=getattr(denoiser, "data_scale", None),
         )
 
@@ -373,11 +456,12 @@ class _Work:
     def events(self, rows: slice) -> Iterator[Event]:
         """The run of the pictures in these rows."""
         asked, whole = self.asked, rows == slice(0, self.shape[0])
-        noise, start = asked.noise, None if asked.start is None else asked.start[rows]
-        source = Keyed(asked.seed, self.numbers[rows], self.shape[1:]) if noise is None else _rows_of(noise, rows, self.shape)
+        noise = asked.noise
+        keyed = Keyed(index(asked.seed), self.numbers[rows], self.shape[1:])
+        source = keyed if noise is None else _rows_of(noise, rows, self.shape)
         told = asked.condition if asked.condition is None or whole else asked.condition.rows(rows)
         run = _run(rows_of(self.denoiser, rows, self.shape[0]), self.tableau, told, self.device)
-        x = self._first(source, start)
+        x = self._first(source, rows)
         events = proven_finite(iterate(self.operations, run, x, source, overwrite=True))
         events = places(events, len(self.tableau) - 1)
         if asked.callbacks:
@@ -386,14 +470,19 @@ class _Work:
             events = reported(events, self.bar)
         return events if asked.cancel is None else cancellable(events, asked.cancel)
 
-    def _first(self, source: Noise, start: Tensor | None) -> Tensor:
-        """The state at the first level, of the run's first draw and the pictures it begins from."""
-        level, z = self.tableau[0].level, source(START).to(self.device, self.asked.dtype or torch.float32)
+    def _first(self, source: Noise, rows: slice) -> Tensor:
+        """The state at the first level: the one that was given, or of the run's first draw and what it begins from."""
+        dtype = self.asked.dtype or torch.float32
+        if self.asked.state is not None:
+            return self.asked.state[rows].to(self.device, dtype, copy=True)
+        level, z = self.tableau[0].level, source(START).to(self.device, dtype)
         solver = self.asked.solver
         if isinstance(solver, Tuned) and solver.start is not None:
             return solver.start(z, level)
         x = z * level.sigma
-        return x if start is None or level.is_noise else x.add_(start.to(x), alpha=level.alpha)
+        if self.asked.start is None or level.is_noise:
+            return x
+        return torch.add(x, self.asked.start[rows].to(x), alpha=level.alpha)
 
     def shrunk(self, left: int) -> None:
         """Batches have become smaller: ``left`` are still to be made."""
@@ -414,10 +503,13 @@ def _runs(
     count = sizes[0]
     numbers = numbers_of(asked.indices, count)
     asked.check(sizes)
-    most = min(asked.batch_size or count, count)
+    asked = replace(asked, condition=for_batch(asked.condition, count))
     tableau = asked.tableau(denoiser)
+    _warn_of_signal(tableau[0].level, asked, denoiser)
     operations = plan(tableau)
     device = device_of(denoiser) if asked.device is None else device_named(asked.device)
+    room = fitting(getattr(denoiser, "network", None), sizes[1:], asked.dtype or torch.float32, device)
+    most = min(count, room if asked.batch_size is None else index(asked.batch_size))
     bar = _bar(asked.progress, count_calls(tableau) * -(-count // most))
     work = _Work(denoiser, sizes, asked, tableau, operations, numbers, device, bar)
     try:
@@ -425,6 +517,22 @@ def _runs(
     finally:
         if bar is not None:
             bar.close()
+
+
+def _warn_of_signal(first: Level, asked: _Asked, denoiser: Denoise) -> None:
+    """A warning where a run begins with noise alone though the data still show at its first level."""
+    analytic = isinstance(asked.solver, Tuned) and asked.solver.start is not None
+    if analytic or asked.start is not None or asked.state is not None:
+        return
+    scale = getattr(denoiser, "data_scale", None) or 1.0
+    if first.alpha * scale <= SIGNAL_LEFT * first.sigma:
+        return
+    warn(
+        f"this run begins with noise alone at alpha = {first.alpha:.3g}, sigma = {first.sigma:.3g}, where the data still show: "
+        "its samples will lack contrast and variety. Hand in what it begins from (start= clean samples, or state= an x_t), "
+        "or begin where there is hardly anything but noise: strength=1, a spacing that begins at the last time (not "
+        "'leading'), or a schedule that ends in noise (more timesteps or a larger beta_end)"
+    )
 
 
 def _run(
@@ -476,26 +584,29 @@ def check_run(count: int, condition: object, batch_size: object, dtype: object) 
     """ValueError or TypeError for what does not go with ``count`` pictures, or is none of what a run is told."""
     if condition is not None:
         check_condition(condition, count)
-    if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
-        raise ValueError(f"batch_size must be 1 or more, but got {shown(batch_size)}")
+    if batch_size is not None:
+        whole(batch_size, "batch_size must be 1 or more", 1)
     if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
         raise ValueError(f"dtype is torch.float32 or another of floats, but got {shown(dtype)}")
 
 
 def _check_shape(shape: Sequence[int]) -> tuple[int, ...]:
     sizes = tuple(shape) if isinstance(shape, Sequence) else ()
-    if not sizes or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in sizes):
+    if not sizes or not all(is_whole(n) and n >= 1 for n in sizes):
         raise ValueError(f"a shape is (B, *) in whole numbers, 1 or more, but got {shown(shape)}")
-    return sizes
+    return tuple(map(index, sizes))
 
 
-def _check_start(start: Tensor, shape: tuple[int, ...]) -> None:
-    if tuple(start.shape) != shape or not start.is_floating_point():
-        got = f"{str(start.dtype).removeprefix('torch.')} of shape {tuple(start.shape)}"
-        raise ValueError(f"start has a picture for each of those that are made, floats of shape {shape}, but is {got}")
-    wrong = ~torch.isfinite(start).flatten(1).all(1) if start.ndim > 1 else ~torch.isfinite(start)
+def _check_samples(name: str, given: Tensor, shape: tuple[int, ...]) -> None:
+    """TypeError or ValueError unless ``given`` is a tensor of finite floats of this shape."""
+    if not isinstance(given, torch.Tensor):
+        raise TypeError(f"{name} is a tensor of floats of shape {shape}, but got {shown(given)}")
+    if tuple(given.shape) != shape or not given.is_floating_point():
+        got = f"{str(given.dtype).removeprefix('torch.')} of shape {tuple(given.shape)}"
+        raise ValueError(f"{name} has a picture for each of those that are made, floats of shape {shape}, but is {got}")
+    wrong = ~torch.isfinite(given).flatten(1).all(1) if given.ndim > 1 else ~torch.isfinite(given)
     if bool(wrong.any()):
-        raise ValueError(f"start holds NaN or infinity, first in picture {int(wrong.nonzero()[0])}")
+        raise ValueError(f"{name} holds NaN or infinity, first in picture {int(wrong.nonzero()[0])}")
 
 
 def _bar(progress: bool, total: int) -> Any:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from .errors import lookup
+from .errors import is_whole, lookup, whole
 from .levels import Level
 
 if TYPE_CHECKING:
@@ -270,7 +270,7 @@ def reversed_levels(
     path = Stretch(schedule, schedule.t_max, time_at(schedule, smallest or own, "begin"))
     last = path.level(path.t_min)
     most = most_steps(path)
-    if most is not None and isinstance(steps, int) and steps >= most:
+    if most is not None and is_whole(steps) and steps >= most:
         raise ValueError(f"{steps} steps asked for, but from {last} up this table has room for {most - 1} at most")
     noisy = space(path, steps)[:-1]
     if noisy[-1].noise_ratio <= last.noise_ratio * (1.0 + ROUNDING):
@@ -383,8 +383,7 @@ def _line(first: float, last: float, count: int) -> list[float]:
 
 
 def _check_steps(schedule: Schedule, steps: int) -> None:
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        raise ValueError(f"a run takes a whole number of steps, 1 or more, but got {steps!r}")
+    steps = whole(steps, "a run takes a whole number of steps, 1 or more", 1)
     most = most_steps(schedule)
     if most is not None and steps > most:
         begins = "" if schedule.t_max == schedule.t_high else f" from t = {schedule.t_max:g} down"

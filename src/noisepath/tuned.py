@@ -161,7 +161,7 @@ def fingerprint(schedule: Schedule) -> dict[str, Any]:
     times = [schedule.t_min + length * i / (_PLACES - 1) for i in range(_PLACES)]
     if whole is not None:
         times = sorted({float(round(t)) for t in times})
-    log_snrs = schedule.log_snr(torch.tensor(times, dtype=torch.float64)).tolist()
+    log_snrs = schedule.log_snr(torch.tensor(times, dtype=torch.float64, device="cpu")).tolist()
     # JSON has no infinity that every reader takes
     return {
         "kind": type(schedule).__name__,

@@ -6,6 +6,7 @@ source     a folder or a zip: what is there, and its bytes
 metadata   metadata.jsonl, line by line
 layout     which files are the pictures, and what each of them is
 dataset    Data: what a run asks of its pictures; Dataset: all in memory; splitting, order, changes
+arrays     as_data(): a tensor or an array as data
 memory     decoded pictures, shared by worker processes
 files      open_data(); Files: decoded when they are asked for
 stream     what a training step sees, and the ledger of bad pictures
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING
 from noisepath._lazy import offer
 
 if TYPE_CHECKING:
+    from noisepath.data.arrays import as_data as as_data
     from noisepath.data.config import DataConfig as DataConfig
     from noisepath.data.dataset import Data as Data
     from noisepath.data.dataset import Dataset as Dataset
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "DataConfig": "config",
+    "as_data": "arrays",
     "Data": "dataset",
     "Dataset": "dataset",
     "changed": "dataset",

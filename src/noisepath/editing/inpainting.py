@@ -20,9 +20,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .._lazy import torch
-from ..conditions import Condition, check_condition
+from ..conditions import Condition, for_batch
 from ..denoiser import Denoise, Moved
-from ..errors import shown
+from ..errors import is_whole, shown, whole
 from ..guidance import Transformed
 from ..guidance.transformed import HOLDING
 from ..levels import Level
@@ -95,11 +95,11 @@ def outpaint(denoiser: Denoise, pictures: Tensor, pad: tuple[int, int, int, int]
     if pictures.ndim != 4:
         raise ValueError(f"pictures (B, C, H, W) have edges to go beyond, but got shape {tuple(pictures.shape)}")
     sides = tuple(pad) if isinstance(pad, Sequence) else ()
-    whole = all(isinstance(side, int) and not isinstance(side, bool) and side >= 0 for side in sides)
-    if len(sides) != 4 or not whole or not any(sides):
+    if len(sides) != 4 or not all(is_whole(side) and side >= 0 for side in sides) or not any(sides):
         raise ValueError(f"pad is (left, right, top, bottom), whole numbers of pixels, one above 0 at least, but got {pad!r}")
+    sides = tuple(map(int, sides))
     larger = torch.nn.functional.pad(pictures, sides, mode="replicate")
-    known = torch.zeros(1, 1, *pictures.shape[2:], device=pictures.device)
+    known = torch.zeros(1, 1, *pictures.shape[2:], dtype=pictures.dtype, device=pictures.device)
     return inpaint(denoiser, larger, torch.nn.functional.pad(known, sides, value=1.0), **options)
 
 
@@ -152,14 +152,13 @@ class _Paths:
 
 def _told(pictures: Tensor, mask: Tensor, options: dict[str, Any]) -> Condition:
     """The run's condition, with what is held beside what is asked for."""
-    asked: Condition | None = options.get("condition")
-    if asked is not None:
-        check_condition(asked, len(pictures))
+    asked = for_batch(options.get("condition"), len(pictures))
     for name in (_PICTURES, _MASK, _NUMBER):
         if asked is not None and name in asked:
             raise ValueError(f"a condition can't have a part {name!r} here: that is how a run is told what it holds")
     numbers = numbers_of(options.get("indices"), len(pictures))
-    held = {_PICTURES: pictures, _MASK: mask.expand(len(pictures), *mask.shape[1:]), _NUMBER: torch.tensor(numbers)}
+    places = torch.tensor(numbers, device="cpu")
+    held = {_PICTURES: pictures, _MASK: mask.expand(len(pictures), *mask.shape[1:]), _NUMBER: places}
     return Condition({**(asked or {}), **held})
 
 
@@ -229,5 +228,4 @@ def _repeated(solver: str | Build | Tuned, repeats: int, jump: int) -> Build:
 
 def _check_jumps(repeats: int, jump: int) -> None:
     for name, value, least in (("repeats", repeats, 0), ("jump", jump, 1)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ValueError(f"{name} is a whole number, {least} or more, but got {value!r}")
+        whole(value, f"{name} is a whole number, {least} or more", least)

@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any
 from .. import noise
 from .._lazy import torch
 from ..batches import in_batches
-from ..conditions import Condition
+from ..conditions import Condition, for_batch
 from ..denoiser import Denoise, Moved, begin, check_denoiser, device_named, device_of, fork, rows_of
+from ..errors import whole
 from ..levels import Level
 from ..loop import Plan, Run, plan, run_loop
 from ..sampling import check_run, design
@@ -159,7 +160,7 @@ def solved(step: Step, run: Run, target: Tensor, iterations: int) -> Tensor:
     """The x at the step's beginning that it leads from to ``target``, after so many trials; for each picture the better of
     the last trial's successor and the best trial."""
     x = step.guess(run, target)
-    best, nearest = x, torch.full((len(x),), math.inf, device=x.device)
+    best, nearest = x, torch.full((len(x),), math.inf, dtype=torch.float32, device=x.device)
     tried: list[tuple[Tensor, Tensor]] = []
     for _ in range(iterations):
         missing = target - run_loop(step.down, run, x)
@@ -202,8 +203,7 @@ def _per_picture(which: Tensor, like: Tensor) -> Tensor:
 
 def check_iterations(iterations: int) -> None:
     """ValueError for what is no number of trials."""
-    if isinstance(iterations, bool) or not isinstance(iterations, int) or iterations < 0:
-        raise ValueError(f"iterations is a whole number, 0 or more, but got {iterations!r}")
+    whole(iterations, "iterations is a whole number, 0 or more", 0)
 
 
 def falling(
@@ -234,6 +234,7 @@ def running(
     """``work(run, x)`` of each batch, on the device, without gradients."""
     count = len(pictures)
     check_run(count, condition, batch_size, dtype)
+    condition = for_batch(condition, count)
     there = device_of(denoiser) if device is None else device_named(device)
     plain = begin(denoiser, asked)
     if fork(denoiser, plain) not in (plain, None):

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .._lazy import torch
-from ..conditions import Condition, check_condition
+from ..conditions import Condition, check_condition, for_batch
 from ..denoiser import Denoise
-from ..errors import is_number, shown
+from ..errors import is_number, shown, whole
 from ..levels import Level
 from ..sampling import numbers_of, sample
 
@@ -55,16 +55,13 @@ def variations(denoiser: Denoise, pictures: Tensor, strength: float | Level, n: 
     ``indices`` are below 65,536.
     """
     check_pictures(pictures)
-    if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n < _APART:
-        raise ValueError(f"n is how many variations of each picture, a whole number from 1 to {_APART - 1}, but got {n!r}")
+    n = whole(n, f"n is how many variations of each picture, a whole number from 1 to {_APART - 1}", 1, _APART - 1)
     count = len(pictures)
     numbers = numbers_of(options.pop("indices", None), count)
     if not all(0 <= number < _APART for number in numbers):
         raise ValueError(f"pictures that are varied have numbers from 0 to {_APART - 1}, but got {numbers}")
-    each = torch.arange(count).repeat_interleave(n)
-    condition: Condition | None = options.pop("condition", None)
-    if condition is not None:
-        check_condition(condition, count)
+    each = torch.arange(count, device="cpu").repeat_interleave(n)
+    condition = for_batch(options.pop("condition", None), count)
     varied = image_to_image(
         denoiser,
         pictures[each.to(pictures.device)],
@@ -144,7 +141,7 @@ def interpolate_conditions(a: Condition, b: Condition, shares: Sequence[float]) 
 
 def is_full(strength: float | Level) -> bool:
     """Whether a run of this strength is a plain one; False of what is no strength, which the run refuses."""
-    return isinstance(strength, int | float) and not isinstance(strength, bool) and strength == 1.0
+    return is_number(strength) and not isinstance(strength, bool) and strength == 1.0
 
 
 def check_pictures(pictures: Tensor, what: str = "pictures") -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from noisepath import __version__
+from noisepath.defaults import torch_defaults
 from noisepath.evaluation import figures
 from noisepath.evaluation.classifier import SMALLEST, Classifier, Recipe, load_classifier, save_classifier, train_classifier
 from noisepath.evaluation.distances import share_interval
@@ -49,6 +50,7 @@ class Evaluation:
     folder: Path
 
 
+@torch_defaults()
 def evaluate(
     run: str | os.PathLike[str],
     *,
@@ -115,6 +117,7 @@ def evaluate(
     return Evaluation(report, folder)
 
 
+@torch_defaults()
 def evaluate_model(
     denoiser: Denoiser,
     train: Data,

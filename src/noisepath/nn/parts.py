@@ -78,16 +78,16 @@ class Part:
 
         match self.kind:
             case "class":
-                return torch.tensor([self.size])
+                return torch.tensor([self.size], device="cpu")
             case "text":
-                return torch.zeros(1, self.length, dtype=torch.int64)
+                return torch.zeros(1, self.length, dtype=torch.int64, device="cpu")
             case "values":
                 shape: tuple[int, ...] = (1, self.size)
             case "features":
                 shape = (1, self.length, self.size)
             case _:
                 shape = (1, self.size, height, width)
-        return torch.full(shape, torch.nan)
+        return torch.full(shape, torch.nan, dtype=torch.float32, device="cpu")
 
     def check(self, value: Tensor, batch: int) -> None:
         """ValueError for a tensor that is not this part of a condition for ``batch`` pictures."""

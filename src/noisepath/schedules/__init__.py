@@ -19,7 +19,8 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import lookup, unknown
+from ..errors import lookup, shown, unknown
+from ..tables import ALIASES as _TABLE_ALIASES
 from ..tables import DiffusionConfig
 from .base import Schedule
 from .continuous import EDM, Flow, Laplace, SubVP, VPCosine, VPLinear
@@ -28,6 +29,7 @@ from .stretch import Stretch, begun
 from .table import Discrete, Table, cut
 
 __all__ = [
+    "ALIASES",
     "EDM",
     "SCHEDULES",
     "Discrete",
@@ -40,6 +42,7 @@ __all__ = [
     "Table",
     "VPCosine",
     "VPLinear",
+    "as_schedule",
     "begun",
     "cut",
     "from_dict",
@@ -69,6 +72,9 @@ SCHEDULES: dict[str, Callable[..., Schedule]] = {
     "laplace": Laplace,
 }
 
+ALIASES = {**_TABLE_ALIASES, "rectified_flow": "flow", "flow_matching": "flow"}
+"""Other names that are understood: those of diffusers and of papers."""
+
 _STORED: dict[str, type[Any]] = {
     cls.__name__: cls for cls in (Discrete, Table, VPLinear, VPCosine, SubVP, Flow, EDM, Laplace, Shifted, Stretch)
 }
@@ -76,7 +82,7 @@ _STORED: dict[str, type[Any]] = {
 
 def schedule(name: str, **options: Any) -> Schedule:
     """A schedule by name, with its options: ``schedule("cosine", num_timesteps=500)``, ``schedule("edm", sigma_max=40)``."""
-    make = lookup(SCHEDULES, name, "schedule")
+    make = lookup(SCHEDULES, ALIASES.get(name, name) if isinstance(name, str) else name, "schedule", ALIASES)
     try:
         return make(**options)
     except TypeError:
@@ -86,6 +92,16 @@ def schedule(name: str, **options: Any) -> Schedule:
         if wrong is None:
             raise
         raise unknown(f"option of schedule {name!r}", wrong, names) from None
+
+
+def as_schedule(given: Schedule | str) -> Schedule:
+    """A schedule as it is, or the one of this name; TypeError for anything else."""
+    if isinstance(given, str):
+        return schedule(given)
+    if not isinstance(given, Schedule):
+        near = "; a scheduler of diffusers is read by Denoiser.from_diffusers" if hasattr(given, "config") else ""
+        raise TypeError(f"a schedule is a noisepath Schedule or the name of one, such as 'flow', but got {shown(given)}{near}")
+    return given
 
 
 def to_dict(schedule: Schedule) -> dict[str, Any]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 from .._lazy import torch
 from ..levels import Level
@@ -21,7 +22,17 @@ ROUNDING = 1e-9
 
 
 class Schedule(ABC):
-    """What every schedule offers.  One of your own defines ``log_snr``, ``t``, ``rates``, ``t_min``, ``t_max``, ``scaling``."""
+    """What every schedule offers.  One of your own defines ``log_snr``, ``t``, ``rates``, ``t_min``, ``t_max``, ``scaling``.
+
+    Whatever a class defines as ``log_snr``, ``alpha_sigma`` and ``rates`` is called with times that :meth:`on_axis` has
+    checked: numbers and tensors alike come as float64, and a time off the axis is refused.
+    """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name in ("log_snr", "alpha_sigma", "rates"):
+            if name in vars(cls):
+                setattr(cls, name, _checked(vars(cls)[name]))
 
     @property
     @abstractmethod
@@ -71,16 +82,27 @@ class Schedule(ABC):
 
     def check(self, t: Tensor) -> Tensor:
         """``t`` as float64 on the CPU, or ValueError where one lies off the time axis (nothing wraps or is clamped)."""
-        t = torch.as_tensor(t, dtype=torch.float64, device="cpu")
+        return self.on_axis(t).cpu()
+
+    def on_axis(self, t: Tensor | float) -> Tensor:
+        """Times as float64, a tensor on its own device; ValueError, naming the range, where one lies off the time axis.
+
+        A time that is beyond an end by no more than rounding is that end.
+        """
+        if isinstance(t, torch.Tensor):  # Apple's devices have no float64
+            t = t.to("cpu" if t.device.type == "mps" else t.device, torch.float64)
+        else:
+            t = torch.as_tensor(t, dtype=torch.float64, device="cpu")
         bad = ~((t >= self.t_low) & (t <= self.t_high))
-        if bad.any():
-            value = float(t[bad].flatten()[0])
-            nearest = value if math.isnan(value) else min(max(value, self.t_low), self.t_high)
-            raise ValueError(
-                f"t = {value:g} is off the time axis of {type(self).__name__}, "
-                f"[{self.t_low:g}, {self.t_high:g}]; the nearest time is {nearest:g}"
-            )
-        return t
+        if not bad.any():
+            return t
+        low, high, slack = self.t_low, self.t_high, ROUNDING * (self.t_max - self.t_low)
+        wrong = bad & ~((t >= low - slack) & (t <= high + slack))
+        if wrong.any():
+            value = float(t[wrong].flatten()[0])
+            nearest = "" if math.isnan(value) else f"; the nearest time is {min(max(value, low), high):g}"
+            raise ValueError(f"t = {value:g} is off the time axis of {type(self).__name__}, [{low:g}, {high:g}]{nearest}")
+        return t.clamp(low, high)
 
     def level(self, t: float) -> Level:
         """The level at time t."""
@@ -88,12 +110,12 @@ class Schedule(ABC):
 
     def levels(self, times: Iterable[float]) -> list[Level]:
         """The levels at several times."""
-        alpha, sigma = self.alpha_sigma(self.check(torch.tensor([float(t) for t in times], dtype=torch.float64)))
+        alpha, sigma = self.alpha_sigma(torch.tensor([float(t) for t in times], dtype=torch.float64, device="cpu"))
         return [Level(a, s) for a, s in zip(alpha.tolist(), sigma.tolist(), strict=True)]
 
     def level_at(self, log_snr: float) -> Level:
         """This path's level of a log-SNR, whether or not a time of the schedule has it."""
-        alpha, sigma = SCALINGS[self.scaling].alpha_sigma(torch.tensor(log_snr, dtype=torch.float64))
+        alpha, sigma = SCALINGS[self.scaling].alpha_sigma(torch.tensor(log_snr, dtype=torch.float64, device="cpu"))
         return Level(float(alpha), float(sigma))
 
     def entries(self, index: Tensor) -> Tensor:
@@ -104,7 +126,7 @@ class Schedule(ABC):
     def t_of(self, level: Level) -> float:
         """The time at which the path has the level's log-SNR (its scale does not matter); ValueError where none has."""
         log_snr = level.log_snr
-        t = float(self.t(torch.tensor(log_snr, dtype=torch.float64)))
+        t = float(self.t(torch.tensor(log_snr, dtype=torch.float64, device="cpu")))
         slack = ROUNDING * (min(self.t_high, 1e6) - self.t_low)
         if not (math.isfinite(t) and self.t_low - slack <= t <= self.t_high + slack):
             raise ValueError(self._unknown(log_snr))
@@ -128,8 +150,18 @@ class Schedule(ABC):
         return f"log-SNR {log_snr:.6g} {said}; the nearest level has sigma / alpha = {math.exp(-near / 2):.6g}"
 
     def _log_snrs(self, *times: float) -> list[float]:
-        found: list[float] = self.log_snr(torch.tensor(times, dtype=torch.float64)).tolist()
+        found: list[float] = self.log_snr(torch.tensor(times, dtype=torch.float64, device="cpu")).tolist()
         return found
+
+
+def _checked(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method of a time, called with what :meth:`Schedule.on_axis` makes of it."""
+
+    @functools.wraps(method)
+    def call(self: Schedule, t: Tensor) -> Any:
+        return method(self, self.on_axis(t))
+
+    return call
 
 
 class Derived(Schedule):

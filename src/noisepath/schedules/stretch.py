@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..errors import is_number
 from ..levels import Level
 from .base import ROUNDING, Derived, Schedule
 
@@ -68,8 +69,9 @@ def begun(schedule: Schedule, strength: float | Level) -> Schedule:
     """
     if isinstance(strength, Level):
         return Stretch(schedule, time_at(schedule, strength, "begin"), schedule.t_min)
-    if isinstance(strength, bool) or not isinstance(strength, int | float) or not 0.0 < strength <= 1.0:
+    if isinstance(strength, bool) or not is_number(strength) or not 0.0 < strength <= 1.0:
         raise ValueError(f"strength is a share of the schedule's time, above 0 and at most 1, or a Level, but got {strength!r}")
+    strength = float(strength)
     if strength == 1.0:
         return schedule
     low, high = schedule.t_min, schedule.t_max

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 from .._lazy import torch
-from ..errors import lookup
+from ..errors import lookup, whole
 from ..scalings import SCALINGS
 from ..tables import DiffusionConfig
 from .base import ROUNDING, Schedule, rates_from_slope
@@ -53,16 +53,16 @@ class Table(Schedule):
 
     @cached_property
     def _entries(self) -> Tensor:
-        return torch.tensor(self.log_snrs, dtype=torch.float64)
+        return torch.tensor(self.log_snrs, dtype=torch.float64, device="cpu")
 
     def _finite(self) -> tuple[int, int]:
         """First and last index with a finite log-SNR."""
         return int(self.log_snrs[0] == math.inf), len(self.log_snrs) - 1 - int(self.log_snrs[-1] == -math.inf)
 
     def log_snr(self, t: Tensor) -> Tensor:
-        low = t.floor().clamp(0, self.t_max)
-        index = low.long()
-        here, there = self._entries[index], self._entries[(index + 1).clamp(max=len(self.log_snrs) - 1)]
+        low = t.floor()
+        index, entries = low.long(), self._entries.to(t.device)
+        here, there = entries[index], entries[(index + 1).clamp(max=len(self.log_snrs) - 1)]
         part = t - low
         inside = torch.lerp(here, there, part)
         gap = (part > 0) & ~torch.isfinite(here + there)
@@ -75,7 +75,7 @@ class Table(Schedule):
 
     def t(self, log_snr: Tensor) -> Tensor:
         first, last = self._finite()
-        falling = self._entries[first : last + 1]
+        falling = self._entries[first : last + 1].to(log_snr.device)
         # position in the table turned round, which rises; outside it the end interval goes on, for t_of to refuse
         right = torch.searchsorted(-falling, (-log_snr).contiguous()).clamp(1, max(len(falling) - 1, 1))
         left = right - 1
@@ -94,7 +94,8 @@ class Table(Schedule):
     def rates(self, t: Tensor) -> tuple[Tensor, Tensor]:
         first, last = self._finite()
         left = t.floor().clamp(first, max(last - 1, first)).long()
-        slope = self._entries[(left + 1).clamp(max=last)] - self._entries[left]
+        entries = self._entries.to(t.device)
+        slope = entries[(left + 1).clamp(max=last)] - entries[left]
         return rates_from_slope(self, t, slope)
 
 
@@ -111,24 +112,23 @@ class Discrete(Table):
         _check_table(self.log_snrs)
 
     def alpha_sigma(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        index = t.round().clamp(0, self.t_max).long()
+        index = t.round().long()
         alpha, sigma = super().alpha_sigma(t)
         exact = index == t  # at whole times the tables have the last digit, too
-        roots = self._roots
+        roots = self._roots.to(t.device)
         return torch.where(exact, roots[0][index], alpha), torch.where(exact, roots[1][index], sigma)
 
     @cached_property
     def _roots(self) -> Tensor:
         tables = self.config.tables()
         pair = (tables.sqrt_alphas_cumprod, tables.sqrt_one_minus_alphas_cumprod)
-        return torch.tensor(pair, dtype=torch.float64)
+        return torch.tensor(pair, dtype=torch.float64, device="cpu")
 
 
 def cut(schedule: Schedule, num_timesteps: int) -> Table:
     """A continuous schedule as a table of T entries: entry i is the level at t_min + (t_max - t_min) (i + 1) / T."""
-    if isinstance(num_timesteps, bool) or not isinstance(num_timesteps, int) or num_timesteps < 1:
-        raise ValueError(f"a table needs a whole number of timesteps, 1 or more, but got {num_timesteps!r}")
-    part = torch.arange(1, num_timesteps + 1, dtype=torch.float64) / num_timesteps
+    num_timesteps = whole(num_timesteps, "a table needs a whole number of timesteps, 1 or more", 1)
+    part = torch.arange(1, num_timesteps + 1, dtype=torch.float64, device="cpu") / num_timesteps
     log_snrs = schedule.log_snr(schedule.t_min + (schedule.t_max - schedule.t_min) * part)
     return Table(tuple(log_snrs.tolist()), schedule.scaling)
 

@@ -199,7 +199,7 @@ SOLVERS: dict[str, Solver] = {
         frame="x0",
         summary="exact exponential multistep of order 1 to 4; tau > 0 adds noise",
         source="Hochbruck & Ostermann 2005, eq. 2.2; Xue et al. 2309.05019 (tau)",
-        aliases=("res_2m",),
+        aliases=("res_2m", "res_multistep"),
         elsewhere={"ComfyUI": "res_multistep"},
     ),
     "adams": Solver(
@@ -287,6 +287,7 @@ SOLVERS: dict[str, Solver] = {
         frame="x0",
         summary="exponential Adams, and a corrector that costs no call",
         source="Zhao et al. 2302.04867, algorithms 1 and 2",
+        aliases=("uni_pc_bh2",),
         elsewhere={"diffusers": "UniPCMultistep", "ComfyUI": "uni_pc, uni_pc_bh2"},
     ),
     "dpm2_ancestral": Solver(

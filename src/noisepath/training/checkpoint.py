@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from noisepath import __version__
 from noisepath._lazy import torch
+from noisepath.defaults import torch_defaults
 from noisepath.files import MANIFEST, remove_folder, verify, write_folder
 from noisepath.model_folders import refuse_diffusers
 
@@ -180,6 +181,7 @@ def steps_of(root: Path) -> list[int]:
     )
 
 
+@torch_defaults()
 def load(
     run: str | os.PathLike[str],
     device: str = "cpu",

@@ -12,7 +12,7 @@ import math
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
-from noisepath.errors import lookup, unknown
+from noisepath.errors import is_number, lookup, unknown
 from noisepath.nn.dit_config import TEXTS
 from noisepath.predictions import PRECONDITIONINGS
 from noisepath.printing import changed
@@ -165,6 +165,7 @@ class TrainConfig:
         return changed(self)
 
     def __post_init__(self) -> None:
+        _normalise(self)
         _positive_int(self, "batch_size", "log_every", "text_width", "text_layers")
         if self.accumulate is not None:
             _positive_int(self, "accumulate")
@@ -211,6 +212,19 @@ class TrainConfig:
             raise unknown("precision", self.precision, PRECISIONS)
         if self.batch_size < (self.accumulate or 1):
             raise ValueError(f"a batch of {self.batch_size} can't be computed in {self.accumulate} parts")
+
+
+def _normalise(config: TrainConfig) -> None:
+    """What a run stores: our own names of schedule and prediction, and Python's numbers in place of numpy's."""
+    from noisepath.predictions import find
+    from noisepath.schedules import ALIASES
+
+    object.__setattr__(config, "prediction", find(config.prediction))
+    object.__setattr__(config, "schedule", ALIASES.get(config.schedule, config.schedule))
+    for name in (setting.name for setting in fields(config)):
+        value = getattr(config, name)
+        if type(value).__module__ == "numpy" and is_number(value):
+            object.__setattr__(config, name, value.item())
 
 
 def _positive_int(config: TrainConfig, *names: str) -> None:

@@ -21,7 +21,7 @@ from torch import Tensor
 from noisepath import noise
 from noisepath.conditions import Condition
 from noisepath.errors import lookup, unknown
-from noisepath.predictions import PREDICTIONS, preconditioned
+from noisepath.predictions import PREDICTIONS, find, preconditioned
 from noisepath.schedules import Schedule
 from noisepath.training.weighting import WEIGHTINGS
 
@@ -76,7 +76,8 @@ class Objective:
     preconditioning: str = "none"
 
     def __post_init__(self) -> None:
-        kind = lookup(PREDICTIONS, self.prediction, "prediction")
+        object.__setattr__(self, "prediction", find(self.prediction))
+        kind = PREDICTIONS[self.prediction]
         weighting = lookup(WEIGHTINGS, self.weighting, "weighting")
         check_options(f"weighting {self.weighting!r}", weighting, self.options, given={"log_snr", "sigma_data"})
         if self.schedule.num_timesteps and self.schedule.level(self.schedule.t_max).is_noise and not kind.at_pure_noise:

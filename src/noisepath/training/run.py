@@ -27,7 +27,8 @@ from noisepath import schedules
 from noisepath.asking import Vocabulary
 from noisepath.asking.encoder import encoder_in
 from noisepath.asking.kept import Rows
-from noisepath.data import DataConfig, changed, holdout_size, open_data, some, split
+from noisepath.data import DataConfig, as_data, changed, holdout_size, open_data, some, split
+from noisepath.defaults import torch_defaults
 from noisepath.denoiser import Denoiser
 from noisepath.errors import lookup
 from noisepath.files import clear_leftovers, write_whole
@@ -85,6 +86,7 @@ class Made:
         return self.trainer(config, total, self.said)
 
 
+@torch_defaults()
 def train(
     data: Any,
     out: str | os.PathLike[str],
@@ -99,8 +101,8 @@ def train(
     """Train a network on pictures and leave the run in the folder ``out``.
 
     Args:
-        data: a folder, a zip, a :class:`noisepath.data.DataConfig`, or pictures that are there already, such as
-            :func:`noisepath.data.digits`.
+        data: a folder, a zip, a :class:`noisepath.data.DataConfig`; or images in memory: a tensor or an array (N, C, H, W) of
+            floats in [-1, 1] or of uint8, a pair ``(images, labels)``, or such as :func:`noisepath.data.digits`.
         out: the run folder; made if need be.
         config: the recipe; what it leaves open is chosen (:mod:`noisepath.training.plan`).
         device: where the network lives.
@@ -125,7 +127,7 @@ def train(
         config = replace(config, text_encoder=encoder_in(config.text_encoder).folder)
     asked = data if isinstance(data, DataConfig) else DataConfig(data=os.fspath(data)) if _is_path(data) else None
     _refuse_among_pictures(folder, asked)
-    pictures = data if asked is None else open_data(asked)
+    pictures = as_data(data) if asked is None else open_data(asked)
     source = asked or DataConfig(data=getattr(pictures, "source", ""), holdout=0)
     held_out = holdout_size(source, len(pictures))
     start = time.perf_counter()
@@ -157,6 +159,7 @@ def train(
     return load(folder, str(team.device), encoder=encoder)
 
 
+@torch_defaults()
 def resume(
     out: str | os.PathLike[str],
     data: Any = None,
@@ -413,7 +416,7 @@ def _same_pictures(folder: Path, run: RunConfig, data: Any, allow_change: bool) 
     if data is None or _is_path(data):
         pictures = open_data(run.data if data is None else replace(run.data, data=os.fspath(data)))
     else:
-        pictures = data
+        pictures = as_data(data)
     told = json.loads((folder / "data.json").read_text(encoding="utf-8"))
     if told["fingerprint"] != pictures.fingerprint and not allow_change:
         what = changed(told["listing"], pictures.listing) or "their contents differ"

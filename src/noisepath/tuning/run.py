@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .. import noise
 from .._lazy import torch
 from ..denoiser import Denoise
-from ..errors import shown
+from ..errors import shown, whole
 from ..gaussian_start import GaussianStart
 from ..guidance.transformed import views_of
 from ..levels import Level
@@ -349,8 +349,7 @@ def _check(
         raise ValueError("this denoiser has no schedule to take levels from: say schedule=")
     most = most_steps(schedule)
     for number in calls:
-        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-            raise ValueError(f"a sampler makes a whole number of calls, 1 or more, but {number!r} are asked for")
+        whole(number, "a sampler makes a whole number of calls, 1 or more", 1)
         if most is not None and number > most:
             raise ValueError(f"{number} calls asked for, but this table has room for {most} steps at most")
     for name, value in (("starts", starts), ("held_out", held_out)):
