@@ -107,7 +107,8 @@ def made(asked: Problem, calls: int, *, knowing: bool = False, **options: Any) -
     except ValueError as error:
         if "makes exactly" not in str(error):
             raise
-        return run(steps=steps_within(SCHEDULE, calls, **options), **options)
+        width = getattr(denoiser, "data_scale", None)
+        return run(steps=steps_within(SCHEDULE, calls, data_scale=width, **options), **options)
 
 
 def measured(kept: Kept, also: Sequence[str], cache: Path) -> Measured:

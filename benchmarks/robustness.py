@@ -71,7 +71,7 @@ def attempt(model: Denoiser, solver: str, calls: int, scale: float) -> str:
     """One run; what went wrong, or nothing."""
     told = Condition(label=torch.arange(SHAPE[0]) % CLASSES)
     try:
-        steps = steps_within(model.schedule, calls, solver=solver)
+        steps = steps_within(model.schedule, calls, solver=solver, data_scale=model.data_scale)
         x = sample(classifier_free(model, scale), SHAPE, solver=solver, steps=steps, condition=told)
     except Exception as error:
         return f"{type(error).__name__}: {error}"

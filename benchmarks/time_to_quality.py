@@ -79,13 +79,13 @@ class Diffusers:
         self.ema.step(self.model.parameters())
 
     @torch.no_grad()
-    def draw(self, wanted: Tensor) -> Tensor:
-        from diffusers import DDIMScheduler
+    def draw(self, wanted: Tensor, scheduler: str = "DDIMScheduler", steps: int = 50) -> Tensor:
+        import diffusers
 
-        sampler: Any = DDIMScheduler()  # type: ignore[no-untyped-call]
+        sampler: Any = getattr(diffusers, scheduler)()
         self.ema.copy_to(self.model.parameters())
         self.model.eval()
-        sampler.set_timesteps(50)
+        sampler.set_timesteps(steps)
         parts = []
         for part in wanted.split(300):
             state = torch.randn(len(part), 1, 8, 8)
@@ -95,8 +95,8 @@ class Diffusers:
         return torch.cat(parts)
 
 
-def diffusers_recipe(data: Dataset, seconds: float, rate: float, seed: int) -> tuple[Callable[[Tensor], Tensor], int]:
-    """Train for so many seconds; gives ``sample(labels)`` and the steps made."""
+def diffusers_recipe(data: Dataset, seconds: float, rate: float, seed: int) -> tuple[Callable[..., Tensor], int]:
+    """Train for so many seconds; gives ``sample(labels, scheduler, steps)`` and the steps made."""
     trial = Diffusers(data, rate, 1000, seed)  # only to know how many steps the time will hold
     trial.step()
     start = time.perf_counter()

@@ -14,6 +14,9 @@ from safetensors.torch import load_file, save_file
 
 import noisepath
 from noisepath import schedules
+from noisepath.asking import Vocabulary
+from noisepath.asking.entries import Classes
+from noisepath.conditions import Condition
 from noisepath.files import write_folder
 from noisepath.levels import Level
 from noisepath.nn import UNet, UNetConfig
@@ -245,3 +248,50 @@ def test_a_run_that_is_not_there_is_named(tmp_path: Path) -> None:
         noisepath.load(tmp_path / "file")
     with pytest.raises(FileNotFoundError, match="holds no checkpoint"):
         newest(tmp_path)
+
+
+# --- a condition that was always given ---------------------------------------------------------------------------------
+
+
+def test_a_model_that_always_had_its_class_is_neither_guided_nor_asked_without(tmp_path: Path) -> None:
+    model = noisepath.load(_model(tmp_path / "always", class_names=("a", "b"), training={"drop_condition": 0.0}))
+    shape = (2, *model.info["shape"])
+    assert model.null is None and model.vocabulary.null() is None
+    with pytest.raises(ValueError, match=r"without condition dropout \(drop_condition 0\).*negative="):
+        noisepath.classifier_free(model, 3.0)
+    for condition in (None, Condition(label=torch.tensor([1, 2]))):  # of two classes, 2 is none
+        with pytest.raises(ValueError, match=r"trained with label always given.*Condition\(label=\.\.\.\)"):
+            noisepath.sample(model, shape, steps=2, condition=condition)
+    with pytest.raises(ValueError, match="trained with label always given"):
+        model.vocabulary.condition(2)
+    asked = model.vocabulary.condition(2, label=["a", "b"])
+    assert noisepath.sample(model, shape, steps=2, condition=asked).isfinite().all()
+    towards = noisepath.classifier_free(model, 2.0, negative=Condition(label=torch.tensor([0])))
+    assert noisepath.sample(towards, shape, steps=2, condition=asked).isfinite().all()
+    dropped = noisepath.load(_model(tmp_path / "dropped", class_names=("a", "b"), training={"drop_condition": 0.1}))
+    assert dropped.null is not None and noisepath.sample(dropped, shape, steps=2).isfinite().all()
+
+
+def test_of_several_conditions_each_may_be_left_out_where_each_was_hidden_by_itself() -> None:
+    entries = [Classes("label", ("a", "b")), Classes("kind", ("x", "y"))]
+    some, every = (Vocabulary(entries).trained_with(0.0, each) for each in (0.1, 0.0))
+    assert Vocabulary(entries).trained_with(0.1, 0.0).condition(1) is not None
+    assert some.null() is None and some.condition(1, label="a") is not None
+    for vocabulary, asked in ((some, {}), (every, {"label": "a"}), (every, {"label": ["a", None], "kind": "x"})):
+        with pytest.raises(ValueError, match="always given"):
+            vocabulary.condition(2, **asked)
+    network = UNet(UNetConfig(channels=(8,), blocks=1, attention=(), conditions=some.parts, classes=2))
+    x, t, label = torch.zeros(2, 1, 8, 8), torch.zeros(2), torch.tensor([0, 1])
+    network.needs = "something"
+    assert network(x, t, label=label).shape == x.shape and network(x, t, kind=label).shape == x.shape
+    with pytest.raises(ValueError, match="label, kind always given"):
+        network(x, t)
+    network.needs = "everything"
+    with pytest.raises(ValueError, match="with kind always given"):
+        network(x, t, label=label)
+
+
+def test_loading_a_model_leaves_torchs_own_generator_alone(run: Path) -> None:
+    before = torch.get_rng_state()
+    noisepath.load(run)
+    assert torch.equal(torch.get_rng_state(), before)

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 import noisepath
-from noisepath.cli import main
+from noisepath.cli import main, parsing
 from noisepath.cli.options import COMMANDS, Compare, Sample, Train
 from noisepath.cli.parsing import parse
 from noisepath.data import DataConfig
@@ -171,6 +171,9 @@ def test_every_option_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "--resume", "NOWHERE"], "no run folder"),
         (["train", "--resume", "EMPTY"], "holds no run"),
         (["train", "--resume", "EMPTY", "--seed", "1", "--flip"], "so flip, seed can't be said beside it"),
+        (["train", "--resume", "EMPTY", "--seed", "0"], "so seed can't be said beside it"),
+        (["train", "--resume=EMPTY", "--seed=0", "--no-flip"], "so no-flip, seed can't be said beside it"),
+        (["train", "--resume", "EMPTY", "--batch_size", "64", "--no-overwrite"], "so no-overwrite, batch-size can't be said"),
         (["train", "--config", "NOWHERE"], "no configuration file"),
         (["sample", "NOWHERE"], "no run folder"),
         (["sample", "EMPTY"], "holds no model"),
@@ -407,6 +410,7 @@ def test_the_demo_trains_draws_judges_and_says_where_everything_is(
     for name in ("unguided.png", "guided.png", "trajectory.png", "noise-to-data.gif", "schedule.png", "loss.png"):
         assert str(out / name) in told
         assert Image.open(out / name).size[0] > 100
+    assert str(out / "index.html") in told and (out / "index.html").exists()
     report = json.loads((out / "report.json").read_text())
     assert report["unguided"]["pictures"] == report["guided"]["pictures"] == 20
     assert report["training"]["steps"] == 2
@@ -416,3 +420,16 @@ def test_the_demo_trains_draws_judges_and_says_where_everything_is(
     assert report["unguided"]["frechet_ratio"] > 3
     # the demo's folder is a run like any other
     assert _sampled([str(out), "--n", "1", "--steps", "1"], tmp_path / "new").shape == (1, 8, 8)
+
+
+def test_every_setting_that_is_typed_beside_resume_is_refused_and_all_else_is_taken() -> None:
+    beside = {"resume", "data", "text-encoder", "device", "allow-data-change", "evaluate", "progress"}
+    options = list(parsing._options(Train))
+    assert len(options) > 50
+    for option in options:
+        words = ["--resume", "x", f"--{option.replace('-', '_')}"]
+        if option.removeprefix("no-") in beside:
+            assert parsing._checked(Train(resume=Path("x")), words).resume == Path("x")
+        else:
+            with pytest.raises(ValueError, match=f"so {option} can't be said beside it"):
+                parsing._checked(Train(resume=Path("x")), words)

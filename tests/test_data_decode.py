@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from noisepath.data import decode as decoding
 from noisepath.data.config import RESIZES
 from noisepath.data.decode import BadPicture, Form, decode, head, picture_size, quietly
 
@@ -155,6 +156,12 @@ def test_damaged_tiffs_leave_the_standard_error_alone(capfd: pytest.CaptureFixtu
         decode(bytes(good), "a", Form(24, 24, False))
     os.write(2, b"still there")
     assert capfd.readouterr().err == "still there"
+
+
+def test_standard_error_is_everybody_elses_while_a_tiff_is_read(capfd: pytest.CaptureFixture[str]) -> None:
+    with decoding._libtiff_silent():
+        os.write(2, b"another thread's line")
+    assert capfd.readouterr().err == "another thread's line"
 
 
 def test_what_is_no_picture_is_told_by_what_it_should_be() -> None:

@@ -8,13 +8,16 @@ from collections.abc import Callable
 from typing import Any
 
 import hypothesis.strategies as st
+import numpy as np
 import pytest
 import torch
 from diffusers import DDPMScheduler
 from hypothesis import given
 from torch import Tensor
 
+from noisepath import schedule
 from noisepath.discrete import DiffusionConfig, NoiseScheduler
+from noisepath.schedules import SCHEDULES, Shifted, Stretch, Table, VPCosine, cut
 from noisepath.tables import BETAS
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
@@ -78,12 +81,16 @@ def test_noising_is_the_formula_in_any_shape_and_dtype(batch: tuple[Tensor, Tens
 @given(batches())
 def test_every_way_to_say_t_means_the_same(batch: tuple[Tensor, Tensor, Tensor]) -> None:
     x0, noise, ts = batch
+    own = STANDARD.add_noise_with(x0, noise, ts)
+    for many in (ts.tolist(), tuple(ts.tolist()), ts.numpy(), ts.numpy().astype(np.uint16), ts.numpy().astype(np.float32)):
+        assert torch.equal(STANDARD.add_noise_with(x0, noise, many), own)
     for dtype in (torch.int32, torch.int16, torch.float32, torch.float64):
         assert torch.equal(STANDARD.add_noise_with(x0, noise, ts.to(dtype)), STANDARD.add_noise_with(x0, noise, ts)), dtype
     for i, t in enumerate(ts.tolist()):
         own = STANDARD.add_noise_with(x0, noise, ts)[i : i + 1]
         part = x0[i : i + 1], noise[i : i + 1]
-        for said in (t, float(t), torch.tensor(t), torch.tensor([t]), torch.tensor(float(t))):
+        numbers = (t, float(t), np.int64(t), np.int16(t), np.float32(t), np.array(t), [t], (t,), np.array([t]))
+        for said in (*numbers, torch.tensor(t), torch.tensor([t]), torch.tensor(float(t))):
             assert torch.equal(STANDARD.add_noise_with(*part, said), own)  # type: ignore[arg-type]
             assert torch.equal(STANDARD.add_noise_with(x0, noise, said)[i : i + 1], own)  # type: ignore[arg-type]
 
@@ -242,6 +249,16 @@ def test_the_last_step_adds_no_noise_not_even_a_broken_one(variance: str) -> Non
     assert stepped[1].isnan().all()
 
 
+@every
+def test_a_step_adds_noise_of_variance_beta_unless_another_is_asked_for(process: NoiseScheduler) -> None:
+    t = bright_times(process)
+    x_t, predicted, z = (normal(len(t), 3, seed=i, dtype=torch.float64) for i in range(3))
+    still = torch.zeros_like(z)
+    added = process.step(x_t, predicted, t, noise=z) - process.step(x_t, predicted, t, noise=still)
+    true = process.betas[t].sqrt() * (t > 0)
+    torch.testing.assert_close(added, true[:, None] * z, rtol=1e-9, atol=1e-13)
+
+
 def test_a_step_draws_from_its_generator() -> None:
     x_t, predicted = normal(4, 5), normal(4, 5, seed=1)
     z = torch.randn(4, 5, generator=torch.Generator().manual_seed(8))
@@ -261,6 +278,180 @@ def test_a_noise_prediction_where_there_is_no_signal_is_an_error_that_names_what
     assert torch.isfinite(DARK.step(x, x, 18)).all()
     assert torch.equal(DARK.add_noise_with(x, -x, 19), -x), "the last step is the noise itself"
     assert float(DARK.snr(19)) == 0.0 and float(DARK.log_snr(19)) == -math.inf
+
+
+# -------------------------------------------------------------------------------------------------------------- tables
+
+TABLES = {
+    "betas": "betas",
+    "alphas": "alphas",
+    "alphas_cumprod": "alphas_cumprod",
+    "alpha_bar": "alphas_cumprod",
+    "alphas_cumprod_prev": "alphas_cumprod_prev",
+    "one_minus_alphas_cumprod": "one_minus_alphas_cumprod",
+    "sqrt_alphas_cumprod": "sqrt_alphas_cumprod",
+    "sqrt_one_minus_alphas_cumprod": "sqrt_one_minus_alphas_cumprod",
+}
+
+
+@every
+@pytest.mark.parametrize("name", TABLES)
+def test_each_table_is_an_attribute_with_the_exact_numbers(process: NoiseScheduler, name: str) -> None:
+    table, exact = getattr(process, name), getattr(process.tables, TABLES[name])
+    assert table.dtype == torch.float64 and table.shape == (process.num_timesteps,) and table.device.type == "cpu"
+    assert table.tolist() == list(exact)
+    t = torch.tensor([0, process.num_timesteps - 1, 1])
+    assert table[t].tolist() == [exact[i] for i in t] and table[:2].tolist() == list(exact[:2])
+    assert float(table[1]) == float(table[np.int64(1)]) == exact[1]
+    assert getattr(NoiseScheduler, name).__doc__
+
+
+def test_a_table_that_is_changed_changes_nothing_of_the_process() -> None:
+    process, x = NoiseScheduler("linear", num_timesteps=20), normal(2, 3)
+    before = process.add_noise_with(x, x, 5)
+    process.alphas_cumprod[5] = 0.0
+    process.sqrt_alphas_cumprod.zero_()
+    process.betas.mul_(0)
+    assert process.alphas_cumprod.tolist() == list(process.tables.alphas_cumprod) and process.betas.min() > 0
+    assert torch.equal(process.add_noise_with(x, x, 5), before)
+    with pytest.raises(AttributeError, match=r"betas follows from the configuration .*DiffusionConfig\(betas=...\)"):
+        process.betas = torch.zeros(20)
+
+
+def test_tables_that_were_first_looked_at_in_inference_mode_take_part_in_a_gradient() -> None:
+    process = NoiseScheduler(num_timesteps=10)
+    with torch.inference_mode():
+        assert process.betas.shape == (10,)
+    x = normal(10, dtype=torch.float64).requires_grad_()
+    (x * process.betas).sum().backward()  # type: ignore[no-untyped-call]
+    assert x.grad is not None and torch.equal(x.grad, process.betas)
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("beta", "betas"), ("alpha_cumprod", "alphas_cumprod"), ("alpha_bars", "alphas_cumprod"),
+        ("alpha_hat", "alphas_cumprod"), ("sqrt_alpha_cumprod", "sqrt_alphas_cumprod"),
+        ("q_sample", r"add_noise\(x0, t\)"), ("T", "num_timesteps"),
+        ("p_sample", r"step\(x_t, predicted_noise, t\)"), ("timesteps", "num_timesteps"), ("get_velocity", "v_target"),
+        ("sampel_timesteps", "sample_timesteps"),
+    ],
+)  # fmt: skip
+def test_an_attribute_that_is_not_there_is_answered_with_the_nearest(name: str, near: str) -> None:
+    with pytest.raises(AttributeError, match=f"NoiseScheduler has no attribute '{name}'; did you mean {near}"):
+        getattr(STANDARD, name)
+    assert not hasattr(STANDARD, "__array__") and not hasattr(STANDARD, "nothing_of_the_kind")
+
+
+@pytest.mark.parametrize("default", ["float64", "bfloat16", "meta"])
+def test_defaults_of_torch_change_nothing(default: str) -> None:
+    """A default dtype or device is for tensors that say neither."""
+    x, t = normal(2, 3), torch.tensor([3, 19])
+
+    def everything() -> list[Tensor]:
+        process = NoiseScheduler(DiffusionConfig(num_timesteps=20, zero_terminal_snr=True))
+        noisy, noise = process.add_noise(x, t, torch.Generator("cpu").manual_seed(1))
+        stepped = process.step(x, x, 18, noise=noise)
+        looks = [process.log_snr(3), process.posterior_variance([1, 2]), process.betas, process.sqrt_alphas_cumprod]
+        return [noisy, noise, stepped, process.posterior_mean(x, noisy, t), *looks]
+
+    wanted = everything()
+    if default == "meta":
+        torch.set_default_device("meta")
+    else:
+        torch.set_default_dtype(getattr(torch, default))
+    try:
+        found = everything()
+    finally:
+        torch.set_default_device(None)
+        torch.set_default_dtype(torch.float32)
+    for one, two in zip(found, wanted, strict=True):
+        assert one.dtype == two.dtype and torch.equal(one, two)
+
+
+def test_a_whole_step_is_laid_out_on_the_meta_device() -> None:
+    x = torch.empty(2, 3, device="meta")
+    for t in (3, torch.tensor([3, 4]), torch.empty(2, dtype=torch.int64, device="meta"), torch.empty(2, device="meta")):
+        for process in (SHORT, DARK):
+            for made in (process.step(x, x, t), process.add_noise(x, t)[0], process.predict_x0(x, x, t)):
+                assert made.device.type == "meta" and made.shape == (2, 3)
+
+
+# ------------------------------------------------------------------------------------------------ what it is made from
+
+
+@pytest.mark.parametrize("name", [*BETAS, "scaled_linear", "squaredcos_cap_v2"])
+def test_a_name_and_its_options_make_the_process_of_their_configuration(name: str) -> None:
+    wanted = DiffusionConfig(schedule=name, num_timesteps=40)
+    assert NoiseScheduler(name, num_timesteps=40).config == wanted
+    assert NoiseScheduler(name).config == DiffusionConfig(schedule=name)
+    assert NoiseScheduler(num_timesteps=40).config == DiffusionConfig(num_timesteps=40)
+
+
+@every
+def test_a_process_goes_to_a_schedule_and_back(process: NoiseScheduler) -> None:
+    again = NoiseScheduler(process.schedule)
+    assert again.config == process.config and again.schedule is again.schedule
+
+
+TABLE_SCHEDULES = {
+    "cut": cut(VPCosine(), 50),
+    "shifted": Shifted(schedule("linear", num_timesteps=50), 2.0),
+    "shifted to zero terminal SNR": Shifted(schedule("cosine", num_timesteps=50, zero_terminal_snr=True), 0.5),
+    "whole stretch": Stretch(schedule("linear", num_timesteps=50), 49.0, 0.0),
+}
+
+
+@pytest.mark.parametrize("path", TABLE_SCHEDULES.values(), ids=TABLE_SCHEDULES)
+def test_any_table_on_the_variance_preserving_path_is_a_process_with_its_levels(path: Any) -> None:
+    process = NoiseScheduler(path)
+    assert process.num_timesteps == path.num_timesteps
+    levels = path.levels(range(path.num_timesteps))
+    signal, spread = process.sqrt_alphas_cumprod.tolist(), process.sqrt_one_minus_alphas_cumprod.tolist()
+    # alpha_bar is rounded once, which is 1e-16 of 1 - alpha_bar, here 1e-4 and more
+    assert signal == pytest.approx([level.alpha for level in levels], rel=1e-14, abs=1e-300)
+    assert spread == pytest.approx([level.sigma for level in levels], rel=1e-11)
+
+
+CONTINUOUS = [name for name in SCHEDULES if name not in BETAS]
+PRESERVING = [name for name in CONTINUOUS if schedule(name).scaling == "preserving"]
+
+
+@pytest.mark.parametrize("name", CONTINUOUS)
+def test_a_continuous_schedule_is_refused_with_what_to_do_and_that_works(name: str) -> None:
+    what = r"continuous: .*NoiseScheduler\(noisepath.schedules.cut\(schedule, 1000\)\)"
+    what = what if name in PRESERVING else r"lies on another path .* of schedule.level\(t\)"
+    for source in (name, schedule(name)):
+        with pytest.raises(ValueError, match=what) as caught:
+            NoiseScheduler(source)
+        assert "\n" not in str(caught.value)
+    if name in PRESERVING:
+        assert NoiseScheduler(cut(schedule(name), 1000)).num_timesteps == 1000
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "error", "message"),
+    [
+        ("cosin", {}, ValueError, "unknown schedule 'cosin'; did you mean 'cosine'"),
+        ("cosine", {"num_timestep": 5}, TypeError, "has no option 'num_timestep': did you mean num_timesteps"),
+        (None, {"beta_schedule": "cosine"}, TypeError, "has no option 'beta_schedule': did you mean schedule"),
+        (DiffusionConfig(), {"num_timesteps": 5}, TypeError, r"num_timesteps can't be changed in DiffusionConfig\("),
+        (Stretch(schedule("linear"), 900.5, 0.0), {}, ValueError, "a whole table"),
+        (Stretch(schedule("linear"), 999.0, 5.0), {}, ValueError, "a whole table"),
+        (cut(schedule("flow"), 10), {}, ValueError, "lies on another path"),
+        (Table((math.inf, 1.0, 0.0)), {}, ValueError, r"alphas_cumprod\[0\] = 1.0"),
+        (1000, {}, TypeError, r"made from a DiffusionConfig, the name of a table, or a schedule, but got 1000"),
+        ([0.1, 0.2], {}, TypeError, r"betas of your own: DiffusionConfig\(betas=...\)"),
+        (torch.linspace(1e-4, 0.02, 1000), {}, TypeError, r"betas of your own: DiffusionConfig\(betas=...\)"),
+        (DDPMScheduler(), {}, TypeError, "made from a DiffusionConfig"),
+    ],
+)
+def test_what_is_no_process_is_refused_in_one_line(
+    source: Any, options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message) as caught:
+        NoiseScheduler(source, **options)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
 
 
 # -------------------------------------------------------------------------------------------------------------- looks
@@ -317,7 +508,7 @@ BAD_TIMES: list[tuple[Any, str]] = [
     (True, "t = True is no timestep"),
     (None, "t = None is no timestep"),
     ("3", "t = '3' is no timestep"),
-    (2.5, r"t = 2.5 is no timestep: .* use schedule.level\(2.5\)"),
+    (2.5, r"t = 2.5 is no timestep: .* is NoiseScheduler\(...\).schedule.level\(2.5\)"),
     (math.nan, "t = nan is no timestep"),
     (math.inf, "t = inf is no timestep"),
     (torch.tensor([0, -1]), r"t = -1 is no timestep: whole numbers 0..19 expected"),
@@ -325,11 +516,21 @@ BAD_TIMES: list[tuple[Any, str]] = [
     (torch.tensor(-20), "t = -20 is no timestep"),
     (torch.tensor([0, 2**40]), "t = 1099511627776 is no timestep"),
     (torch.tensor([300, 0], dtype=torch.int16), "t = 300 is no timestep"),
-    (torch.tensor([1.0, 2.5]), r"t = 2.5 is no timestep: .* use schedule.level\(2.5\)"),
+    (torch.tensor([1.0, 2.5]), r"t = 2.5 is no timestep: .* is NoiseScheduler\(...\).schedule.level\(2.5\)"),
     (torch.tensor([1.0, 20.0]), "t = 20 is no timestep"),
     (torch.tensor([math.nan, 1.0]), "t = nan is no timestep"),
     (torch.tensor([1.0, -math.inf], dtype=torch.float64), "t = -inf is no timestep"),
     (torch.tensor([True, False]), "times are whole numbers, 0..19"),
+    (np.float32(2.5), r"t = 2.5 is no timestep: .* is NoiseScheduler\(...\).schedule.level\(2.5\)"),
+    (np.bool_(True), "t = True is no timestep"),
+    (np.int64(20), "t = 20 is no timestep"),
+    (np.array([0, 20]), "t = 20 is no timestep"),
+    (np.array([2**63 + 5, 0], dtype=np.uint64), "is no timestep"),
+    ([0, -1], r"t = -1 is no timestep"),
+    ([0.5, 1], r"t = 0.5 is no timestep"),
+    ([True, False], r"t must be whole numbers"),
+    (["0", "1"], r"t must be whole numbers"),
+    ([[0], [1, 2]], r"t must be whole numbers"),
 ]
 
 
@@ -369,16 +570,56 @@ def test_shapes_that_do_not_agree_are_named_both(use: Callable[[Tensor, Tensor],
     assert "\n" not in str(caught.value)
 
 
-def test_whole_numbers_and_single_numbers_are_no_pictures() -> None:
-    for x in (torch.zeros(2, 3, dtype=torch.uint8), torch.tensor(1.0)):
-        with pytest.raises(ValueError, match=r"floating-point tensor of shape \(B, \*\)"):
-            SHORT.add_noise_with(x, x, 1)
+METHODS: dict[str, Callable[[Any, Any], object]] = {
+    "add_noise": lambda x, y: SHORT.add_noise(x, 1),
+    "add_noise_with": lambda x, y: SHORT.add_noise_with(x, y, 1),
+    "v_target": lambda x, y: SHORT.v_target(x, y, 1),
+    "predict_x0": lambda x, y: SHORT.predict_x0(x, y, 1),
+    "posterior_mean": lambda x, y: SHORT.posterior_mean(x, y, 1),
+    "step": lambda x, y: SHORT.step(x, y, 1),
+    "step at zero terminal SNR": lambda x, y: DARK.step(x, y, 1),
+    "the noise of a step": lambda x, y: SHORT.step(y, y, 1, noise=x),
+}
+
+
+@pytest.mark.parametrize("use", METHODS.values(), ids=METHODS)
+def test_what_is_no_tensor_of_floats_is_named_in_one_line(use: Callable[[Any, Any], object]) -> None:
+    fine = normal(2, 3)
+    name = r"(x0|x_t|noise|predicted_noise)"
+    floats = rf"{name} must be a floating-point tensor of shape \(B, \*\)"
+    for x, error, message in (
+        (np.ones((2, 3)), TypeError, rf"{name} must be a torch tensor, but is an array of numpy: torch.as_tensor\({name}\)"),
+        ([[0.0, 1.0, 2.0]] * 2, TypeError, rf"{name} must be a torch tensor, but is \[\["),
+        (1.0, TypeError, rf"{name} must be a torch tensor, but is 1.0"),
+        (torch.zeros(2, 3, dtype=torch.uint8), ValueError, rf"{floats}.*127.5"),
+        (torch.zeros(2, 3, dtype=torch.int64), ValueError, floats),
+        (torch.tensor(1.0), ValueError, floats),
+    ):
+        for pair in ((x, fine), (x, x)):
+            with pytest.raises(error, match=message) as caught:
+                use(*pair)
+            assert "\n" not in str(caught.value)
+
+
+def test_a_seed_in_place_of_a_generator_is_refused_with_what_to_say() -> None:
+    for use in (lambda: SHORT.add_noise(normal(2), 1, 5), lambda: SHORT.step(normal(2), normal(2), 1, 5)):  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match=r"must be a torch.Generator, such as .* but is 5"):
+            use()
 
 
 @pytest.mark.parametrize("use", [SHORT.posterior_variance, lambda t, kind: SHORT.step(normal(2), normal(2), t, None, kind)])
 def test_an_unknown_variance_is_refused_with_the_nearest_name(use: Callable[[int, str], object]) -> None:
     with pytest.raises(ValueError, match="unknown variance 'larg'; did you mean 'large'"):
         use(1, "larg")
+
+
+@pytest.mark.parametrize(
+    ("name", "ours"), [("beta", "large"), ("fixed_large", "large"), ("posterior", "small"), ("fixed_small", "small")]
+)
+def test_variances_have_the_names_that_they_have_elsewhere(name: str, ours: str) -> None:
+    x, z = normal(2, 3), normal(2, 3, seed=1)
+    assert torch.equal(SHORT.step(x, x, 7, variance=name, noise=z), SHORT.step(x, x, 7, variance=ours, noise=z))
+    assert SHORT.posterior_variance(7, name) == SHORT.posterior_variance(7, ours)
 
 
 # ---------------------------------------------------------------------------------------------------------- diffusers

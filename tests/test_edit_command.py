@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from noisepath.asking import Vocabulary
 from noisepath.cli import edit, main
 from noisepath.cli.canvas import read_canvas, seen, to_model
 from noisepath.cli.labels import asked_for
+from noisepath.cli.options import Edit
 from noisepath.denoiser import Denoiser
 from noisepath.training.checkpoint import load
 
@@ -211,3 +215,31 @@ def test_pictures_of_one_name_do_not_overwrite_each_other(run: Path, tmp_path: P
     out = _edited(run, [tmp_path / "a" / "grid.png", tmp_path / "b" / "grid.png"])
     assert sorted(path.name for path in out.iterdir()) == ["grid-2.png", "grid-3.png", "grid.png"]
     assert read_canvas(out / "grid-2.png").size == (8, 8)
+
+
+def test_what_is_recorded_is_what_was_used_zeros_and_prompts_too(run: Path, picture: Path) -> None:
+    command = Edit(run, (picture,), steps=2)
+    every = {"guidance": 1.0, "solver": "adams_moulton", "steps": 2, "spacing": "alpha_bar", "seed": 0, "run": run}
+
+    def recorded(mode: str, masks: list | None = None, **changes: Any) -> dict[str, object]:  # type: ignore[type-arg]
+        work = SimpleNamespace(command=replace(command, **changes), mode=mode, masks=masks)
+        about = edit._about(work)  # type: ignore[arg-type]
+        assert str(about.pop("software")).startswith("noisepath")
+        return about
+
+    assert recorded("change") == {**every, "strength": 0.6}
+    assert recorded("change", guidance=0.0, prompt=("a cat",), strength=0.2) == {
+        **every, "guidance": 0.0, "prompt": ("a cat",), "strength": 0.2,
+    }  # fmt: skip
+    box = (0, 0, 2, 2)
+    assert recorded("box", [0], box=box, jumps=0) == {**every, "box": box, "jumps": 0, "strength": 1.0}
+    assert recorded("box", [0], box=box, steps=None) == {**every, "box": box, "jumps": 4, "strength": 1.0, "steps": 20}
+    assert recorded("invert", invert=True, solver="heun") == {**every, "invert": True, "solver": "heun"}
+    assert recorded("between", between=picture) == {**every, "between": picture, "frames": 8, "solver": "ddim"}
+
+
+def test_a_zero_stands_in_the_file(run: Path, picture: Path) -> None:
+    words = "--box 1 1 4 4 --jumps 0 --seed 0 --classes dog --guidance 0"
+    out = _edited(run, [picture], *words.split())
+    told = Image.open(out / "mine.png").info
+    assert (told["jumps"], told["seed"], told["guidance"], told["classes"]) == ("0", "0", "0.0", "('dog',)")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import mpmath
+import numpy as np
 import pytest
 import torch
 from diffusers.models.embeddings import get_timestep_embedding as diffusers_embedding
@@ -74,8 +77,40 @@ def test_fractional_times_lie_between_whole_ones() -> None:
 
 
 def test_one_number_is_a_batch_of_one() -> None:
-    for one in (5, 5.0, torch.tensor(5)):
-        assert torch.equal(get_timestep_embedding(one, 6), get_timestep_embedding(torch.tensor([5.0]), 6))
+    wanted = get_timestep_embedding(torch.tensor([5.0]), 6)
+    for one in (5, 5.0, np.int64(5), np.float32(5), np.float64(5), np.array(5), torch.tensor(5), [5], (5.0,)):
+        assert torch.equal(get_timestep_embedding(one, 6), wanted)
+    assert torch.equal(get_timestep_embedding([5], np.int64(6)), wanted)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "times", [[0, 100, 500, 999], (0.5, 7.0), range(3), np.arange(4), np.array([0.25, 3], dtype=np.float32)], ids=str
+)
+def test_lists_and_arrays_are_embedded_as_tensors_are(times: Any) -> None:
+    made = get_timestep_embedding(times, 16)
+    assert made.dtype == torch.float32 and made.shape == (len(times), 16)
+    assert torch.equal(made, get_timestep_embedding(torch.tensor([float(t) for t in times], dtype=torch.float64), 16).float())
+    assert get_timestep_embedding(np.array([1.5]), 4).dtype == torch.float64, "float64 was chosen"
+
+
+def test_defaults_of_torch_change_no_embedding() -> None:
+    wanted = [get_timestep_embedding([0.3, 999.0], 16), get_timestep_embedding(5, 16), FourierFeatures(8)(0.5)]
+    for dtype in (torch.float64, torch.bfloat16):
+        torch.set_default_dtype(dtype)
+        try:
+            found = [get_timestep_embedding([0.3, 999.0], 16), get_timestep_embedding(5, 16), FourierFeatures(8)(0.5)]
+        finally:
+            torch.set_default_dtype(torch.float32)
+        assert all(one.dtype == two.dtype and torch.equal(one, two) for one, two in zip(found, wanted, strict=True)), dtype
+
+
+@pytest.mark.parametrize("times", ["5", None, ["a"], [[1], [2, 3]], object()])
+def test_times_that_are_no_numbers_are_refused_in_one_line(times: Any) -> None:
+    message = "timesteps must be a number, or a tensor, an array or a list of them, but are"
+    for embed in (lambda: get_timestep_embedding(times, 8), lambda: FourierFeatures(8)(times)):
+        with pytest.raises(TypeError, match=message) as caught:
+            embed()
+        assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -106,6 +141,7 @@ def test_fourier_features_are_the_sines_and_cosines_of_their_frequencies() -> No
     made = module(t)
     assert made.dtype == torch.float32 and made.shape == (4, 10)
     torch.testing.assert_close(made.double(), torch.tensor(true, dtype=torch.float64), rtol=0, atol=1e-7)
+    assert torch.equal(module(1e4), made[3:]) and torch.equal(module(t.tolist()), module(t.double()).float())
     assert module(t.double()).dtype == torch.float64 and module(t.half()).dtype == torch.float32
 
 
@@ -133,5 +169,5 @@ def test_fourier_features_refuse_odd_dims_and_no_bandwidth(dim: int, bandwidth: 
 
 
 def test_fourier_features_refuse_a_wrong_shape() -> None:
-    with pytest.raises(ValueError, match=r"shape \(B,\), but has \(2, 1\)"):
+    with pytest.raises(ValueError, match=r"shape \(B,\), but are torch.float32 of \(2, 1\)"):
         FourierFeatures(4)(torch.zeros(2, 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 
@@ -17,6 +18,7 @@ from guided import (
     NOISY,
     OTHER,
     SCALES,
+    SHAPE,
     WIDE,
     X,
     asks,
@@ -330,6 +332,26 @@ def test_transformers_nest_pass_on_what_is_inside_and_start_each_run_afresh(name
     assert begun == [LEVELS]
     given, expected = (make(X, LEVELS[1], asks(name)) for make in (outer, EXAMPLES[name](clip(DATA.denoiser(), -5.0, 5.0))))
     torch.testing.assert_close(given, expected)
+
+
+@pytest.mark.parametrize("name", GUIDANCES)
+def test_all_that_a_denoiser_has_shows_through_every_guidance(name: str) -> None:
+    model = Denoiser(
+        lambda x, t: x, EDM(), "edm", sigma_data=0.7, data_scale=1.3, null=Condition(label=torch.tensor([3])),
+        vocabulary=object(), info={"shape": SHAPE},
+    )  # fmt: skip
+    model.of_tomorrow = 7  # type: ignore[attr-defined]
+    outer = EXAMPLES[name](model)
+    assert outer is not model and vars(model).keys() >= {"network", "vocabulary", "data_scale", "info", "null", "schedule"}
+    for attribute, value in vars(model).items():
+        if not attribute.startswith("_"):
+            assert getattr(outer, attribute) is value, attribute
+            assert getattr(clip(outer), attribute) is value, attribute
+    assert outer.factors(Level(1.0, 2.0)) == model.factors(Level(1.0, 2.0))
+    with pytest.raises(AttributeError, match="nonsense"):
+        outer.nonsense  # noqa: B018
+    again = copy.copy(outer)  # asks a half-made object for its attributes
+    assert again.schedule == EDM() and not hasattr(outer, "__deepcopy__")
 
 
 @pytest.mark.parametrize("name", GUIDANCES)

@@ -131,6 +131,23 @@ def test_gradients_pass_through_one_classifier_to_the_next_and_stay_out_of_the_r
     same(nested, plain + 0.5 * NOISY[1].sigma ** 2 / NOISY[1].alpha * slope)
 
 
+def test_classifier_guidance_works_within_inference_mode_and_says_what_does_not() -> None:
+    def network(x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
+        return weight * x
+
+    def of_class(pictures: Tensor, towards: Condition) -> Tensor:
+        return nearness(pictures, towards)
+
+    weight = torch.full((1,), 0.9, dtype=torch.float64)
+    model = classifier(Denoiser(network, schedule("edm"), "x0"), of_class, 2.0, towards=LABEL)
+    level = Level(1.0, 0.5)
+    plain = model(X, level, LABEL)
+    with torch.inference_mode():
+        inside = model(X.clone(), level, Condition(label=LABEL["label"].clone()))
+        weight = torch.full((1,), 0.9, dtype=torch.float64)
+        with pytest.raises(ValueError, match=r"made within torch.inference_mode\(\).*load the model outside"):
+            model(X.clone(), level, LABEL)
+    assert torch.equal(plain, inside)  # type: ignore[arg-type]
 def test_guidance_by_a_gradient_works_inside_of_inference_mode() -> None:
     """The same samples to the bit as outside of it; autograd sees a copy of a state that it could not record."""
     torch.manual_seed(0)

@@ -15,7 +15,7 @@ TEXTS = [
     *sorted((ROOT / "tests").glob("*.py")),
     *sorted((ROOT / "benchmarks").glob("*")),
     *sorted((ROOT / "tools").rglob("*.py")),
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
     *sorted(ROOT.glob("*.md")),
     ROOT / "Makefile",
 ]

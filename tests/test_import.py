@@ -77,6 +77,36 @@ def test_every_public_name_is_found_and_is_the_one_its_module_has() -> None:
         assert name in module.__all__
 
 
+def test_what_the_documents_name_is_found_from_the_package_alone() -> None:
+    root = PACKAGE.parents[1]
+    texts = [(path, path.read_text(encoding="utf-8")) for path in (root / "README.md", *sorted((root / "docs").rglob("*.md")))]
+    name = r"(?<!from )(?<!import )\bnoisepath((?:\.[A-Za-z_]\w*)+)"  # what is imported is found in another way
+    named = {(found, path.name) for path, text in texts for found in re.findall(name, text)}
+    assert len(named) > 20
+    for found, where in sorted(named):
+        if found.endswith((".py", ".toml", ".json", ".png")):
+            continue  # a file
+        first, *rest = found.strip(".").split(".")
+        assert first in noisepath.__all__, f"{where} names noisepath{found}, which import noisepath alone does not give"
+        value, path = getattr(noisepath, first), f"noisepath.{first}"
+        for part in rest:
+            path = f"{path}.{part}"
+            value = getattr(value, part) if hasattr(value, part) else importlib.import_module(path)
+
+
+def test_every_module_with_a_list_of_public_names_is_offered() -> None:
+    internal = {"batches", "files", "foreign", "model_folders", "page", "cli"}
+    missing = {room for room in _rooms() if room not in noisepath._MODULES} - internal
+    assert not missing, f"noisepath/__init__.py does not offer {sorted(missing)}"
+
+
+@pytest.mark.parametrize("module", ["schedules", "times", "sampling", "solvers", "cli.options"])
+def test_no_table_is_worked_out_before_it_is_wanted(module: str) -> None:
+    code = f"import noisepath.{module}; from noisepath import tables; print(tables._from_betas.cache_info().misses)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["0"]
+
+
 def test_what_a_type_checker_sees_is_what_a_program_gets() -> None:
     tree = ast.parse((PACKAGE / "__init__.py").read_text())
     block = next(node for node in tree.body if isinstance(node, ast.If))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from edited import FLOW, MIXTURE, POINTS, normal_distance, psnr, unasked
+from guided import DATA, LABEL, X
 from noisepath import noise
 from noisepath.analysis import measured_order
 from noisepath.conditions import Condition
@@ -22,7 +23,7 @@ from noisepath.editing import (
     restore,
 )
 from noisepath.exact import Gaussian
-from noisepath.guidance import classifier_free
+from noisepath.guidance import apg, classifier_free
 from noisepath.levels import Level
 from noisepath.sampling import design, sample
 from noisepath.schedules import SCHEDULES, schedule
@@ -48,7 +49,7 @@ def test_the_noise_of_a_picture_leads_back_to_it(name: str) -> None:
     model = MIXTURE.denoiser(schedule(name))
     back = {n: again(model, invert(model, POINTS, steps=20, iterations=n), steps=20, solver="ddim") for n in (0, 1, 5)}
     plain, once, found = (psnr(made, POINTS) for made in back.values())
-    assert plain < 30.0 and once > plain + 8.0 and found > 50.0
+    assert plain < 40.0 and once > plain + 8.0 and found > 60.0
 
 
 @pytest.mark.parametrize("solver", ONE_STEP)
@@ -135,7 +136,7 @@ def test_bdia_is_undone_to_the_rounding_of_the_states(name: str, gamma: float) -
         halves = invert_exactly(model, POINTS, steps=20, gamma=gamma, dtype=dtype, batch_size=3)
         torch.testing.assert_close(halves.first, states.first, rtol=1e-4, atol=1e-4)
     alone = again(model, states.noise.float(), solver=bdia, steps=20)
-    assert psnr(alone, POINTS) < 60.0  # one state is not enough, which is why there are two
+    assert psnr(alone, POINTS) < 80.0  # 100 is its rounding; one state is not enough, which is why there are two
 
 
 def test_bdia_is_undone_whatever_the_denoiser_is() -> None:
@@ -168,3 +169,15 @@ def test_with_another_condition_the_two_states_lead_to_another_picture() -> None
     assert (
         float((other - MIXTURE.means[1].float()).abs().mean()) < float((pictures - MIXTURE.means[1].float()).abs().mean()) / 2
     )
+
+
+def test_a_denoiser_that_remembers_its_calls_is_not_inverted() -> None:
+    null = Condition(label=torch.tensor([3]))
+    model = DATA.denoiser(schedule("flow"))
+    for momentum in (-0.5, 0.0):
+        guided = apg(model, 1.5, momentum=momentum, negative=null)
+        if momentum:
+            with pytest.raises(ValueError, match=r"remembers its calls.*momentum=0"):
+                invert(guided, X, steps=3, condition=LABEL, dtype=torch.float64)
+        else:
+            assert bool(invert(guided, X, steps=3, condition=LABEL, dtype=torch.float64).isfinite().all())

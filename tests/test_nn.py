@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
+import re
+from dataclasses import fields
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from noisepath.nn import SIZES, UNet, UNetConfig, unet
+from noisepath import DiffusionConfig
+from noisepath.nn import SIZES, DiT, DiTConfig, UNet, UNetConfig, unet
 from noisepath.nn.blocks import Attention, ResidualBlock, group_norm, waves
 
 SMALL = UNetConfig(channels=(8, 12), blocks=1, attention=(1,), head_channels=4, groups=4, embedding=16, classes=3)
@@ -295,6 +300,59 @@ def test_inputs_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         UNet(SMALL)(torch.zeros(x), torch.zeros(t), label)
+
+
+@pytest.mark.parametrize("kind", [UNet, DiT])
+def test_one_time_for_all_is_a_number_or_a_tensor_of_one(kind: type[UNet] | type[DiT]) -> None:
+    torch.manual_seed(0)
+    network = kind(SMALL if kind is UNet else DiTConfig(width=16, depth=1, heads=2))  # type: ignore[arg-type]
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.normal_(std=0.2)
+        x = _inputs(SMALL)[0]
+        wanted = network(x, torch.full((4,), 5.0))
+        assert not torch.allclose(wanted, network(x, torch.full((4,), 6.0))), "t matters"
+        tensors = torch.tensor(5), torch.tensor([5]), torch.tensor(5.0), torch.tensor([5] * 4)
+        for t in (5, 5.0, np.int64(5), np.float32(5), *tensors):
+            assert torch.equal(network(x, t), wanted), t
+        assert torch.equal(network(x[:1], 5), network(x[:1], torch.tensor([5.0])))
+        for wrong in ("5", None, True, [5, 5, 5, 5]):
+            with pytest.raises(TypeError, match="takes t as a number or a tensor, but got"):
+                network(x, wrong)
+        for wrong in (torch.zeros(3), torch.zeros(4, 1), torch.zeros(1, 1), torch.zeros(4, dtype=torch.bool)):
+            with pytest.raises(ValueError, match="takes (one t per picture|t in real numbers)"):
+                network(x, wrong)
+
+
+@pytest.mark.parametrize("config", [UNetConfig, DiTConfig, DiffusionConfig])
+def test_help_says_of_each_option_what_it_is(config: type) -> None:
+    text = str(inspect.getdoc(config))
+    for field in fields(config):
+        (about,) = re.findall(rf"^ *{field.name}: (.+)$", text, re.MULTILINE)
+        assert len(about) > 10, field.name
+
+
+@pytest.mark.parametrize(
+    ("config", "option", "ours"),
+    [
+        (UNetConfig, "block_out_channels", "channels"),
+        (UNetConfig, "num_class_embeds", "classes"),
+        (UNetConfig, "chanels", "channels"),
+        (DiTConfig, "patch_size", "patch"),
+        (DiTConfig, "widht", "width"),
+    ],
+)
+def test_an_option_of_another_library_is_answered_with_ours(config: type, option: str, ours: str) -> None:
+    message = rf"{config.__name__} has no option '{option}': did you mean {ours}\? \(there are: in_channels,"
+    with pytest.raises(TypeError, match=message):
+        config(**{option: 4})
+
+
+def test_whole_numbers_of_numpy_make_a_network_s_numbers_which_json_takes() -> None:
+    config = UNetConfig(channels=[np.int64(8), np.int32(12)], classes=np.int64(3), dropout=np.float64(0.5))  # type: ignore[arg-type]
+    assert config == UNetConfig(channels=(8, 12), classes=3, dropout=0.5)
+    assert UNetConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    assert DiTConfig(width=np.int64(16), heads=np.int64(2)) == DiTConfig(width=16, heads=2)  # type: ignore[arg-type]
 
 
 def test_labels_for_a_network_without_classes_are_refused() -> None:

@@ -13,7 +13,7 @@ from PIL import Image, ImageSequence
 
 from noisepath import plots
 from noisepath.sampling import Trajectory, trajectory
-from noisepath.schedules import SCHEDULES, Shifted, schedule
+from noisepath.schedules import SCHEDULES, Shifted, Stretch, schedule
 from noisepath.tables import DiffusionConfig
 
 TABLES = [name for name in SCHEDULES if schedule(name).num_timesteps is not None]
@@ -149,6 +149,14 @@ def test_the_betas_that_are_drawn_are_the_table_s(name: str) -> None:
     np.testing.assert_allclose(drawn, DiffusionConfig(schedule=name).tables().betas, rtol=1e-10)
 
 
+def test_a_stretch_of_a_table_is_drawn_at_its_own_times() -> None:
+    whole = schedule("linear")
+    part = Stretch(whole, 900.0, 500.0)
+    times = plots._run_times(part, 11)
+    assert times.tolist() == [500.0 + 40.0 * i for i in range(11)]
+    np.testing.assert_allclose(plots._betas(part), plots._betas(whole)[500:901], rtol=1e-9)  # type: ignore[index,arg-type]
+
+
 def test_a_schedule_without_a_table_has_no_betas() -> None:
     assert all(plots._betas(schedule(name)) is None for name in SCHEDULES if name not in TABLES)
 
@@ -173,6 +181,15 @@ def test_every_schedule_of_the_catalogue_is_drawn_side_by_side(
         harm = [np.abs(ax.images[0].get_array().astype(int) - picture).mean() for ax in row]
         assert harm[0] < 25 and harm[2] > 60  # of 255: from nearly data to nearly noise
         assert harm[0] < harm[1] < harm[2]
+
+
+def test_betas_have_a_panel_only_where_there_are_some(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures = _last_figure(monkeypatch)
+    for names, panels in ((["edm"], 2), (["edm", "flow"], 2), (["linear"], 3), (["edm", "linear"], 3)):
+        plots.schedule_figure(names, tmp_path / "s.png", columns=2)
+        curves = figures[-1].axes[: -2 * len(names)]
+        assert len(curves) == panels
+        assert all(any(len(line.get_xdata()) for line in ax.lines) for ax in curves), "no panel is empty"
 
 
 def test_a_figure_takes_schedules_of_one_s_own_and_a_picture_of_one_s_own(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import socket
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,8 +16,8 @@ from _faults import spawn, wait
 from noisepath.cli import main
 from noisepath.data import digits
 from noisepath.training import TrainConfig
-from noisepath.training.processes import Processes, share
-from noisepath.training.run import build
+from noisepath.training.processes import Launched, Processes, share
+from noisepath.training.run import _seconds, build
 
 SAID = [
     "--data", "digits", "--steps", "8", "--channels", "8", "16", "--blocks", "1", "--batch-size", "8", "--log-every", "1",
@@ -79,3 +80,32 @@ def test_two_processes_over_gloo_give_the_losses_of_one(tmp_path: Path) -> None:
     logs = [(tmp_path / name / "log.jsonl").read_text().splitlines() for name in ("one", "two")]
     one, two = ([json.loads(line)["loss"] for line in lines] for lines in logs)
     assert len(one) == 8 and one == pytest.approx(two, rel=1e-5)
+
+
+def test_what_a_trial_has_wrapped_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrapped network of a trial would stay in memory, and its gradients in the team's exchange, until the run's end."""
+    prepared: list[object] = []
+
+    class Accelerator:
+        device, process_index, num_processes = torch.device("cpu"), 0, 1
+
+        def __init__(self, cpu: bool) -> None: ...
+
+        def prepare(self, network: torch.nn.Module) -> torch.nn.Module:
+            prepared.append(network)
+            return network
+
+        def reduce(self, values: torch.Tensor, reduction: str) -> torch.Tensor:
+            return values
+
+        def free_memory(self) -> None:
+            prepared.clear()
+
+    monkeypatch.setattr("noisepath.training.processes._accelerate", lambda: SimpleNamespace(Accelerator=Accelerator))
+    team = Launched("cpu")
+    config = TrainConfig(channels=(8,), blocks=1, attention=(), batch_size=4, steps=4, precision="float32")
+    made = build(digits(), config, team=team)
+    _seconds(made, made.config, 2)
+    assert not prepared
+    made.make(made.config, 4)
+    assert len(prepared) == 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -105,3 +105,43 @@ def test_the_identity_is_that_of_the_numbers_and_not_of_the_machine() -> None:
     assert replace(one, data=DataConfig(workers=2)).identity == one.identity
     assert replace(one, train=TrainConfig(seed=1)).identity != one.identity
     assert replace(one, data=DataConfig(flip=True)).identity != one.identity
+
+
+@dataclass(frozen=True)
+class LaterTraining(TrainConfig):
+    """A newer version's settings: some more, whose defaults change nothing."""
+
+    novel: int = 3
+    table: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LaterMachine(Machine):
+    cores: int = 7
+
+
+def test_a_setting_that_is_added_later_leaves_older_runs_themselves() -> None:
+    older = RunConfig(train=TrainConfig(seed=4))
+    assert replace(older, train=LaterTraining(seed=4)).identity == older.identity
+    assert replace(older, machine=LaterMachine()).identity == older.identity
+    assert replace(older, train=LaterTraining(seed=4, novel=4)).identity != older.identity
+    assert replace(older, train=LaterTraining(seed=4, table={"a": 1.0})).identity != older.identity
+    assert replace(older, train=LaterTraining(seed=5)).identity != older.identity
+
+
+def test_an_identity_is_the_same_in_every_version() -> None:
+    text = ["[data]", 'data = "x"', 'resize = "cover"', 'background = "white"', "flip = false"]
+    text += [f"{name} = {value}" if "[" not in name else name for name, value in EVERYTHING.items()]
+    assert from_toml("\n".join(text)).identity == (
+        "ff96678ca4091a01689806785063f2afb465d408a4766eaca04a808dc83fd137"
+    )
+
+
+EVERYTHING = {
+    "[train]": "", "steps": 5, "batch_size": 64, "seed": 3, "network": '"unet"', "size": '"auto"', "dropout": 0.0,
+    "schedule": '"edm"', "prediction": '"edm"', "weighting": '"plain"', "warmup": 100, "decay": 0.6, "betas": [0.9, 0.99],
+    "weight_decay": 0.01, "clip": 1.0, "ema_lengths": [0.05, 0.1], "drop_condition": 0.1, "drop_each": 0.1,
+    "tokens": '"auto"', "text_width": 128, "text_layers": 2, "precision": '"auto"', "log_every": 10, "sample_every": 0,
+    "save_every": 0,
+}  # fmt: skip
+"""Every setting of the first version that has a default, said."""

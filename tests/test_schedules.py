@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from noisepath.levels import Level
-from noisepath.scalings import SCALINGS
+from noisepath.scalings import SCALINGS, Scaling
 from noisepath.schedules import (
     ALIASES,
     EDM,
@@ -20,6 +20,7 @@ from noisepath.schedules import (
     Laplace,
     Schedule,
     Shifted,
+    Stretch,
     Table,
     VPCosine,
     VPLinear,
@@ -30,6 +31,7 @@ from noisepath.schedules import (
     schedule,
     to_dict,
 )
+from noisepath.schedules.base import rates_from_slope
 from noisepath.tables import DiffusionConfig
 
 EVERY: dict[str, Schedule] = {
@@ -37,6 +39,8 @@ EVERY: dict[str, Schedule] = {
     **{f"shifted {name}": Shifted(make(), 3.0) for name, make in SCHEDULES.items()},
     "cut flow": cut(Flow(), 100),
     "zero terminal snr": Discrete(DiffusionConfig(zero_terminal_snr=True)),
+    "stretch of a table": Stretch(SCHEDULES["linear"](), 900.0, 500.0),
+    "stretch of a flow": Stretch(Flow(), 0.8, 0.25),
 }
 every = pytest.mark.parametrize("path", EVERY.values(), ids=EVERY.keys())
 
@@ -204,6 +208,72 @@ def test_a_shift_multiplies_the_noise_and_is_sd3s_on_a_flow() -> None:
     for base in (VPLinear(), EDM(), SCHEDULES["cosine"]()):
         time = base.t_max * 0.3
         assert Shifted(base, 2.0).level(time).noise_ratio == pytest.approx(2 * base.level(time).noise_ratio, rel=1e-12)
+
+
+def _cubes(log_snr: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """A frame of one's own: alpha^3 + sigma^3 = 1."""
+    ratio = torch.exp(-log_snr / 2)
+    alpha = (1 + ratio**3) ** (-1 / 3)
+    return alpha, torch.where(log_snr == -math.inf, torch.ones_like(alpha), alpha * ratio)
+
+
+OWN_FRAMES = {
+    "cubes": Scaling(_cubes, lambda alpha, sigma: alpha**2 / (alpha**3 + sigma**3)),
+    **{f"{name} again": dataclasses.replace(frame, shifted_rates=None) for name, frame in SCALINGS.items()},
+}
+
+
+@pytest.mark.parametrize("frame", [*SCALINGS, *OWN_FRAMES])
+@pytest.mark.parametrize("base", ["linear", "vp_linear", "flow", "edm", "laplace"])
+def test_the_rates_of_a_shifted_schedule_are_its_derivatives_in_every_frame(
+    frame: str, base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, own in OWN_FRAMES.items():
+        monkeypatch.setitem(SCALINGS, name, own)
+
+    class Clock(type(SCHEDULES[base]())):  # type: ignore[misc]
+        scaling = frame
+
+        def alpha_sigma(self, t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return Schedule.alpha_sigma(self, t)
+
+        def rates(self, t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            h = 1e-6 * t.clamp(max=1.0)
+            slope = (self.log_snr(t + h) - self.log_snr(t - h)) / (2 * h)
+            return rates_from_slope(self, t, slope)
+
+    path = Shifted(Clock(), 3.0)
+    t = inner_times(path, 12)[1:-1].floor() + 0.5 if path.num_timesteps else inner_times(path, 13)[1:-1]
+    h = 1e-5 * t.clamp(max=1.0)
+    for rate, after, before in zip(path.rates(t), path.alpha_sigma(t + h), path.alpha_sigma(t - h), strict=True):
+        torch.testing.assert_close(rate, (after - before) / (2 * h), rtol=2e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["flow", "preserving"])
+def test_the_rates_of_a_frame_without_its_own_rule_have_their_limit_at_exact_ends(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SCALINGS, "again", OWN_FRAMES[f"{name} again"])
+
+    class Again(Flow if name == "flow" else VPCosine):  # type: ignore[misc]
+        scaling = "again"
+
+    ends = torch.tensor([0.0, 0.3, 1.0], dtype=torch.float64)
+    for found, expected in zip(
+        Shifted(Again(), 3.0).rates(ends), Shifted(Again.__base__(), 3.0).rates(ends), strict=True
+    ):
+        torch.testing.assert_close(found, expected, rtol=1e-7, atol=1e-7)
+
+
+def test_a_stretch_is_stored_and_a_class_of_ones_own_is_not() -> None:
+    for path in (Stretch(Flow(), 0.8, 0.25), Shifted(Stretch(Shifted(Flow(), 2.0), 0.8, 0.25), 0.5)):
+        assert from_dict(json.loads(json.dumps(to_dict(path)))) == path
+
+    class Kinked(Flow):
+        pass
+
+    with pytest.raises(ValueError, match=r"a Kinked can't be stored.*cut\(schedule, 1000\)"):
+        to_dict(Shifted(Kinked(), 2.0))
 
 
 def test_a_level_outside_a_schedule_is_refused() -> None:

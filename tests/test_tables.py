@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 import subprocess
@@ -13,6 +14,7 @@ from functools import cache
 
 import hypothesis.strategies as st
 import mpmath
+import numpy as np
 import pytest
 from hypothesis import given
 from mpmath import mpf
@@ -312,6 +314,37 @@ def test_given_numbers_say_how_many_timesteps_there_are() -> None:
     assert DiffusionConfig(betas=[0.1, 0.2]).num_timesteps == 2  # type: ignore[arg-type]
     assert DiffusionConfig(alphas_cumprod=(0.9, 0.5, 0.1)).num_timesteps == 3
     assert DiffusionConfig(betas=(0.1, 0.2)).tables().num_timesteps == 2
+
+
+def test_numbers_of_numpy_are_numbers_and_are_kept_as_json_has_them() -> None:
+    config = DiffusionConfig(np.int64(20), np.float64(1e-3), np.float32(0.5))  # type: ignore[arg-type]
+    assert config == DiffusionConfig(20, 1e-3, 0.5) and json.loads(json.dumps(asdict(config))) == asdict(config)
+    assert DiffusionConfig(betas=np.array([0.1, 0.2])) == DiffusionConfig(betas=(0.1, 0.2))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"beta_schedule": "cosine"}, "DiffusionConfig has no option 'beta_schedule': did you mean schedule"),
+        ({"num_train_timesteps": 100}, "no option 'num_train_timesteps': did you mean num_timesteps"),
+        ({"trained_betas": [0.1]}, "no option 'trained_betas': did you mean betas"),
+        ({"rescale_betas_zero_snr": True}, "no option 'rescale_betas_zero_snr': did you mean zero_terminal_snr"),
+        ({"beta_strat": 0.1}, r"no option 'beta_strat': did you mean beta_start\? \(there are: num_timesteps, beta_start,"),
+        ({"colour": 1}, r"no option 'colour' \(there are: num_timesteps,"),
+        ({"beta_start": "0.1"}, "beta_start must be a number in .* but is '0.1'"),
+        ({"beta_end": None}, "beta_end must be a number in .* but is None"),
+        ({"betas": 0.1}, "betas must be a sequence of numbers, but is 0.1"),
+        ({"betas": ["a"]}, r"betas must be a sequence of numbers, but is \['a'\]"),
+    ],
+)
+def test_options_that_are_not_its_own_are_answered_with_the_right_name(options: dict[str, object], message: str) -> None:
+    with pytest.raises(TypeError, match=message) as caught:
+        DiffusionConfig(**options)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+
+
+def test_the_signature_is_still_that_of_the_fields() -> None:
+    assert list(inspect.signature(DiffusionConfig).parameters) == [field.name for field in fields(DiffusionConfig)]
 
 
 def test_configuration_and_tables_need_no_torch() -> None:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from noisepath.noise import key
-from noisepath.schedules import EDM, SCHEDULES, Discrete, Flow, Schedule, VPCosine, VPLinear, schedule
+from noisepath.schedules import EDM, SCHEDULES, Discrete, Flow, Schedule, Shifted, Stretch, VPCosine, VPLinear, begun, schedule
 from noisepath.tables import DiffusionConfig
 from noisepath.times import TIMES, Balanced, Importance, LogitNormal, LogNormal, Stratified, TimestepSampler, Uniform
 
@@ -50,6 +50,59 @@ def filled(losses: list[float], history: int = 3, mixing: float = 0.001) -> Impo
     for _ in range(history):
         sampler.update(range(len(losses)), losses)
     return sampler
+
+
+LINEAR = schedule("linear")
+DERIVED: dict[str, Schedule] = {
+    "shifted table": Shifted(TABLE, 3.0),
+    "shifted flow": Shifted(Flow(), 3.0),
+    "stretch of a table": Stretch(LINEAR, 900.0, 500.0),
+    "stretch of a table between entries": Stretch(TABLE, 40.25, 3.5),
+    "stretch within a step of a table": Stretch(TABLE, 7.75, 7.25),
+    "stretch of a flow": Stretch(Flow(), 0.8, 0.25),
+    "stretch of edm": Stretch(EDM(), 10.0, 0.1),
+    "stretch of a shifted table": Stretch(Shifted(TABLE, 0.5), 30.0, 10.0),
+    "shifted stretch": Shifted(Stretch(TABLE, 30.0, 10.0), 2.0),
+    "stretch of a stretch": Stretch(Stretch(TABLE, 30.0, 10.0), 20.0, 15.5),
+    "begun midway": begun(DARK, 0.6),
+}
+
+
+@pytest.mark.parametrize("name", TIMES)
+@pytest.mark.parametrize("path", DERIVED.values(), ids=DERIVED)
+def test_times_of_a_derived_schedule_lie_within_it_and_reach_its_ends(name: str, path: Schedule) -> None:
+    if name == "importance" and path.num_timesteps is None:
+        return
+    sampler = TIMES[name](mean=0.0, std=3.0) if name in CONTINUOUS else TIMES[name]()
+    t, _ = draw(sampler, path, 8000)
+    low, high = path.t_min, path.t_max
+    assert float(t.min()) >= low and float(t.max()) <= high
+    # of 8,000 draws some lie in the first and the last hundredth of the way, of times or (log-normal ones) of noise
+    where, ends = t, [low, high]
+    if name in CONTINUOUS:
+        where, ends = path.log_snr(t), path.log_snr(torch.tensor([high, low], dtype=torch.float64)).tolist()
+    if all(map(math.isfinite, ends)):
+        reach = 0.25 if name == "logit_normal" else 0.02  # which is rare at the ends
+        slack = reach * (ends[1] - ends[0]) + (0.0 if path.num_timesteps is None else 1.0)
+        assert float(where.min()) <= ends[0] + slack and float(where.max()) >= ends[1] - slack
+    if path.num_timesteps is not None and name not in CONTINUOUS:
+        assert set(t.tolist()) <= {low, high, *map(float, range(math.ceil(low), math.floor(high) + 1))}
+        assert len(set(path.entries(torch.arange(path.num_timesteps)).tolist())) == path.num_timesteps
+
+
+@pytest.mark.parametrize("path", [Stretch(TABLE, 12.0, 8.0), Stretch(TABLE, 11.5, 8.25)])
+def test_importance_learns_the_losses_of_a_stretch_at_its_own_times(path: Schedule) -> None:
+    sampler = Importance(history=2, mixing=0.0)
+    draw(sampler, path, 1)
+    times = path.entries(torch.arange(5)).tolist()
+    for _ in range(2):
+        sampler.update(times, [1.0, 1.0, 1.0, 1.0, 16.0])
+    t, weight = draw(sampler, path)
+    share = float((t == times[-1]).double().mean())
+    assert abs(share - 0.8) <= 4.5 * math.sqrt(0.8 * 0.2 / N)
+    torch.testing.assert_close(weight[t == times[-1]], torch.full((int((t == times[-1]).sum()),), 0.25, dtype=torch.float64))
+    with pytest.raises(ValueError, match="none of the timesteps that are kept"):
+        sampler.update([3.0], [1.0])
 
 
 # ------------------------------------------------------------------------------------------------- the whole catalogue

@@ -15,17 +15,23 @@ from noisepath.conditions import Condition
 from noisepath.data import Dataset, digits, some
 from noisepath.levels import Level
 from noisepath.nn import DiT
-from noisepath.training import EMA, TrainConfig, Trainer, load, read_run, train
+from noisepath.schedules import SCHEDULES, Flow
+from noisepath.training import EMA, RunConfig, TrainConfig, Trainer, allocator, load, read_run, train
 from noisepath.training.checkpoint import State, newest, read_state, steps_of
 from noisepath.training.ema import gamma_of_length, length_of_gamma
+from noisepath.training.loop import Loop
 from noisepath.training.plan import network_config
-from noisepath.training.run import build, steps_in
+from noisepath.training.record import Machine
+from noisepath.training.run import _threads_of, build, steps_in
 from noisepath.training.trainer import Diverged, learning_rate
 from noisepath.widths import data_scale
 
 QUICK: dict[str, Any] = {
     "channels": (8, 16), "blocks": 1, "batch_size": 8, "steps": 4, "log_every": 2, "precision": "float32",
 }  # fmt: skip
+
+
+TRANSFORMER: dict[str, Any] = {"network": "dit", "size": "tiny", "channels": None, "blocks": None}
 
 
 def _trainer(total: int = 4, **changes: Any) -> Trainer:
@@ -49,9 +55,10 @@ def _gradient(trainer: Trainer) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("accumulate", [2, 3, 8])
-def test_a_batch_in_parts_has_the_gradient_of_the_whole(accumulate: int) -> None:
+@pytest.mark.parametrize("changes", [{}, {"dropout": 0.3}, {"dropout": 0.3, **TRANSFORMER}], ids=["plain", "dropout", "dit"])
+def test_a_batch_in_parts_has_the_gradient_of_the_whole(accumulate: int, changes: dict[str, Any]) -> None:
     """To float32 rounding: sums of 8 x 64 terms in another order."""
-    wholes, parts = _trainer(clip=0.0), _trainer(clip=0.0, accumulate=accumulate)
+    wholes, parts = _trainer(clip=0.0, **changes), _trainer(clip=0.0, accumulate=accumulate, **changes)
     for trainer in (wholes, parts):  # woken up, so that every parameter has a gradient
         torch.manual_seed(1)
         with torch.no_grad():
@@ -324,6 +331,48 @@ def test_settings_that_do_not_fit_together_are_refused_before_a_folder_is_made(
         train(digits(), tmp_path / "run", TrainConfig(**{"steps": 2, **change}), progress=False)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_schedule_that_can_not_be_stored_is_refused_before_a_folder_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Kinked(Flow):
+        pass
+
+    monkeypatch.setitem(SCHEDULES, "kinked", Kinked)
+    config = TrainConfig(**{**QUICK, "schedule": "kinked", "prediction": "velocity"})
+    with pytest.raises(ValueError, match="a Kinked can't be stored with a model"):
+        train(digits(), tmp_path / "run", config, progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_program_s_own_settings_are_as_before_training_and_going_on() -> None:
+    allocator.keep_freed_memory.cache_clear()
+    _trainer().step()
+    assert allocator.keep_freed_memory.cache_info().misses == 0  # the process' memory is the program's
+    threads = torch.get_num_threads()
+    with _threads_of(Machine("cpu", threads + 1), "cpu"):
+        assert torch.get_num_threads() == threads + 1
+    with pytest.raises(KeyboardInterrupt), _threads_of(Machine("cpu", threads + 1), "cpu"):
+        raise KeyboardInterrupt
+    for then, device in ((Machine("cuda", 99), "cpu"), (Machine("cpu", 99), "cuda")):
+        with _threads_of(then, device):
+            assert torch.get_num_threads() == threads
+    assert torch.get_num_threads() == threads
+
+
+def test_the_first_line_after_going_on_counts_the_pictures_of_this_process_alone(tmp_path: Path) -> None:
+    config = TrainConfig(**{**QUICK, "steps": 20, "log_every": 10})
+    made = build(digits(), config)
+    trainer = made.make(made.config, 20)
+    trainer.done = 7  # as one that was resumed
+    loop = Loop(trainer, tmp_path, RunConfig(train=made.config), False, lambda text: None, {"losses": [1.0]})
+    loop.since -= 100.0
+    trainer.done = 10
+    assert loop._log()["pictures_per_s"] == pytest.approx(3 * 8 / 100, abs=0.051)
+    loop.since -= 100.0
+    trainer.done = 20
+    assert loop._log()["pictures_per_s"] == pytest.approx(10 * 8 / 100, abs=0.051)
 
 
 def test_a_run_among_its_own_pictures_is_refused(tmp_path: Path) -> None:

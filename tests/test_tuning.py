@@ -5,24 +5,32 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import re
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
 import noisepath
+from guided import DATA, EXAMPLES, LABEL, SHAPE, X, asks
+from noisepath.conditions import Condition
+from noisepath.denoiser import Denoise
+from noisepath.guidance import GUIDANCES, Transformed, apg, clip
 from noisepath.levels import Level
 from noisepath.loop import run_loop
 from noisepath.solvers import adams, exponential_adams, unipc
 from noisepath.spacing import SPACINGS
 from noisepath.tuned import Tuned, fingerprint, load_tuned, tuned_of_run
 from noisepath.tuning import Starts, tune
-from noisepath.tuning.fit import errors, fit
+from noisepath.tuning.fit import _Run, errors, fit
 from noisepath.tuning.form import Form
-from noisepath.tuning.run import places_within
+from noisepath.tuning.run import answers, places_within, shape_of, spoken
 from noisepath.tuning.search import _cheapest, bases, searched
 from noisepath.tuning.teacher import Task, solve, watch
 
@@ -193,16 +201,77 @@ def test_one_call_leaves_nothing_to_be_fitted() -> None:
         ({"starts": 1}, "starts must be 2 or more"),
         ({"begin_from": 0}, "begin_from must be 1 or more"),
         ({"calls": []}, "a number of calls"),
+        ({"calls": True}, "1 or more, but True"),
+        ({"calls": "4"}, "whole number of calls, 1 or more, but '4'"),
+        ({"steps": 4}, r"tune\(model, steps=8\), but both are given"),
+        ({"calls": None}, "but neither is given"),
+        ({"shape": None}, "give shape="),
+        ({"shape": 4}, r"as in \(1, 8, 8\), but got 4: for a number of calls say calls="),
     ],
 )
 def test_numbers_that_make_no_sense_are_refused(options: dict[str, object], said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        tune(MIXTURE.denoiser(LINEAR), (2,), **{"calls": 4, **options})  # type: ignore[arg-type]
+        tune(MIXTURE.denoiser(LINEAR), **{"shape": (2,), "calls": 4, **options})  # type: ignore[arg-type]
 
 
 def test_a_denoiser_without_a_schedule_is_refused() -> None:
     with pytest.raises(ValueError, match="no schedule"):
         tune(MIXTURE.denoiser(), (2,), 4)
+
+
+def test_steps_are_calls_and_the_denoiser_knows_its_shape() -> None:
+    lines: list[str] = []
+    model = MIXTURE.denoiser(LINEAR)
+    named = noisepath.Denoiser(lambda x, t: x, LINEAR, "x0", info={"shape": (2,)})
+    assert shape_of(named, None) == (2,) and shape_of(named, (3,)) == (3,)
+    one, *none = tune(model, (2,), steps=np.int64(2), starts=8, told=lambda share, line: lines.append(line), **IN_FLOAT64)
+    assert not none and one.calls == 2
+    assert one.tableau == tune(model, (2,), 2, starts=8, **IN_FLOAT64)[0].tableau
+    assert any(re.fullmatch(r"the sampler in about \d+ s at most", line) for line in lines)
+
+
+def test_how_long_it_takes_is_said_in_words_and_is_no_less_than_what_is_done() -> None:
+    assert [spoken(s) for s in (0.2, 89.0, 91.0, 5399.0, 9000.0)] == [
+        "about 1 s", "about 89 s", "about 2 min", "about 90 min", "about 2.5 h",
+    ]  # fmt: skip
+    asked = 0
+
+    def counted(x: Tensor, level: Level, condition: Condition | None = None) -> Tensor:
+        nonlocal asked
+        asked += len(x)
+        return MIXTURE.denoiser()(x, level)
+
+    before: list[int] = []
+
+    def heard(share: float, line: str) -> None:
+        if "at most" in line:
+            before.append(asked)
+
+    tune(counted, (2,), 4, schedule=LINEAR, starts=64, told=heard, **IN_FLOAT64)
+    assert 0.1 * answers(4, 64, 64, 2) < asked - before[0] <= answers(4, 64, 64, 2)
+
+
+def test_a_sampler_is_used_for_the_views_that_it_was_tuned_for_alone() -> None:
+    model = MIXTURE.denoiser(LINEAR)
+    null = Condition(label=torch.tensor([2]))
+    clipped, guided = clip(model), noisepath.classifier_free(model, 2.0, negative=null)
+    asked = {"condition": Condition(label=torch.tensor([0, 1]))}
+    (made,) = tune(clipped, (2,), 2, starts=4, **IN_FLOAT64)
+    assert made.views == (("clip",),)
+    noisepath.sample(clip(model, -3.0, 3.0), (2, 2), solver=made)
+    for other in (model, clip(guided), guided):
+        with pytest.raises(ValueError, match=r"tuned for clip\(the model\), but is to sample .*the model.*: tune one"):
+            noisepath.sample(other, (2, 2), solver=made, **(asked if other is not model else {}))  # type: ignore[arg-type]
+    both = replace(made, views=((), ("classifier_free",)))
+    for scale in (1.0, 2.0, 3.0):
+        noisepath.sample(noisepath.classifier_free(model, scale, negative=null), (2, 2), solver=both, **asked)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"tuned for the model and classifier_free\(the model\), but"):
+        noisepath.sample(apg(model, 2.0, negative=null), (2, 2), solver=both, **asked)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"tuned for clip\(the model\)"):
+        noisepath.compare(model, [], tuned=[made], calls=[2], shape=(2,), n=2)
+    noisepath.sample(model, (2, 2), solver=replace(made, views=None))  # an older file does not say
+    holes = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    noisepath.inpaint(model, torch.zeros(2, 2), holes, solver=both)  # what an edit holds is no view of the model
 
 
 # --- what is kept ----------------------------------------------------------------------------------------------------
@@ -276,3 +345,103 @@ def test_the_corrector_of_unipc_is_tuned_with_it() -> None:
     task = _task(MIXTURE, 48)
     before = errors(form.table(start), [task], 48).rmse
     assert fit(form, start, [task], [task], batch_size=48, iterations=6).held_out.rmse < 0.5 * before
+
+
+# --- a run that goes on from the middle ------------------------------------------------------------------------------
+
+
+class Running:
+    """A denoiser whose runs remember the mean of what they were asked; it can tell, or can't."""
+
+    def __init__(self, forks: bool) -> None:
+        self.forks = forks
+
+    def begin(self, levels: list[Level]) -> Denoise:
+        return RunningMean() if self.forks else RunningMean().ask  # type: ignore[return-value]
+
+
+class RunningMean:
+    def __init__(self, mean: Tensor | float = 0.0) -> None:
+        self.mean = mean
+
+    def ask(self, x: Tensor, level: Level, condition: Condition | None = None) -> Tensor:
+        self.mean = 0.5 * self.mean + 0.5 * x
+        return DATA.denoiser()(self.mean, level)
+
+    __call__ = ask
+
+    def fork(self) -> RunningMean:
+        return RunningMean(self.mean)
+
+
+REMEMBERING: dict[str, Denoise] = {
+    **{name: make(DATA.denoiser()) for name, make in EXAMPLES.items() if name != "cfg_plus_plus"},
+    "apg in two calls": apg(DATA.denoiser(), 3.0, together=False),
+    "apg in clip in apg": apg(clip(apg(DATA.denoiser(), 2.0), -2.0, 2.0), 3.0, negative=Condition(label=torch.tensor([0]))),
+    "one's own with a fork": Running(forks=True),  # type: ignore[dict-item]
+    "one's own without": Running(forks=False),  # type: ignore[dict-item]
+    "guidance inside of which something remembers": clip(Running(forks=False), -1.0, 1.0),  # type: ignore[arg-type]
+}
+
+
+def test_every_guidance_is_among_them() -> None:
+    assert set(GUIDANCES) <= {*REMEMBERING, "cfg_plus_plus"}  # which moves the state, and is refused
+
+
+@pytest.mark.parametrize("name", REMEMBERING)
+def test_a_run_resumed_midway_ends_where_the_same_run_made_anew_ends(name: str) -> None:
+    form = _form(partial(adams, frame="flow", order=3), 5)
+    numbers = form.begin(SPACINGS["asinh"](LINEAR, 5))
+    task = Task(Starts(REMEMBERING[name], range(5), None if "own" in name or "something" in name else asks(name)), X, 0 * X)
+    kept = _Run(task, slice(0, 5))
+    end = kept.go(form.table(numbers), keep=True)
+    assert torch.equal(end, _Run(task, slice(0, 5)).go(form.table(numbers)))
+    for j, (kind, n, _) in enumerate(form.kinds):
+        moved = list(numbers)
+        moved[j] += 1e-9
+        ends = [run.go(form.table(moved)) for run in (kept, kept, _Run(task, slice(0, 5)))]
+        assert torch.equal(ends[0], ends[2]) and torch.equal(ends[1], ends[2]), (kind, n)
+        assert float((ends[0] - end).abs().max()) < 1e-6  # as much as a derivative says, and no jump
+
+
+def test_a_scale_of_each_start_goes_with_it_into_its_batch() -> None:
+    table = adams(SPACINGS["asinh"](LINEAR, 3), frame="flow", order=3)
+    task = Task(Starts(EXAMPLES["classifier_free"](DATA.denoiser()), range(5), LABEL), X, 0 * X)
+    whole, parts = (errors(table, [task], size).each for size in (5, 2))
+    torch.testing.assert_close(parts, whole)
+
+
+def test_what_nothing_is_known_of_is_run_anew_and_what_remembers_nothing_is_not() -> None:
+    asked = []
+
+    def counting(x: Tensor, level: Level, condition: Condition | None = None) -> Tensor:
+        asked.append(level)
+        return DATA.denoiser()(x, level)
+
+    def mine(run: Denoise) -> Denoise:
+        return run
+
+    form = _form(partial(adams, frame="flow", order=3), 5)
+    table = form.table(form.begin(SPACINGS["asinh"](LINEAR, 5)))
+    last = form.table([*form.begin(SPACINGS["asinh"](LINEAR, 5))[:-1], 1e-3])
+    for denoiser, calls in ((counting, 0), (clip(counting), 0), (Transformed(counting, mine), 5)):
+        run = _Run(Task(Starts(denoiser, range(5)), X, 0 * X), slice(0, 5))
+        run.go(table, keep=True)
+        asked.clear()
+        run.go(last)
+        assert len(asked) == calls
+
+
+def test_a_fork_leaves_the_run_that_it_was_taken_of_as_it_is() -> None:
+    shape = (5, *SHAPE)
+    assert X.shape == shape
+    denoiser = EXAMPLES["apg"](DATA.denoiser())
+    run = noisepath.denoiser.begin(denoiser)
+    level = Level(0.5, 0.5)
+    run(X, level, asks("apg"))
+    forked = noisepath.denoiser.fork(denoiser, run)
+    assert forked is not None and forked is not run
+    ends = [one(2 * X, level, asks("apg")) for one in (forked, run)]
+    assert torch.equal(ends[0], ends[1])  # type: ignore[arg-type]
+    plain = noisepath.denoiser.begin(clip(DATA.denoiser()))
+    assert noisepath.denoiser.fork(clip(DATA.denoiser()), plain) is plain

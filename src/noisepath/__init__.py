@@ -2,11 +2,12 @@
 
     schedule x prediction -> Denoiser -> sample(denoiser, shape)
 
-The heart is flat, one subject a file, and reads from top to bottom as the data flows: ``levels``, ``tables``, ``scalings``,
-``schedules/``, ``noise``, ``times``, ``embedding``, ``discrete``, ``conditions``, ``data_stats``, ``predictions``, ``limit``,
-``modules``, ``denoiser``, ``exact``, ``widths``, ``spacing``, ``tableau``, ``loop``, ``analysis``, ``solvers/``,
-``guidance/``, ``batches``, ``gaussian_start``, ``tuned``, ``sampling``, ``comparing``, ``editing/``.  The wings import the
-heart and never the other way round: ``tuning/``, ``nn/``, ``board/``, ``training/``, ``evaluation/``, ``plots``, ``cli/``.
+The heart is flat, one subject a file, and reads from top to bottom as the data flows: ``printing``, ``levels``, ``tables``,
+``scalings``, ``schedules/``, ``noise``, ``times``, ``embedding``, ``discrete``, ``conditions``, ``data_stats``,
+``predictions``, ``limit``, ``modules``, ``denoiser``, ``exact``, ``widths``, ``spacing``, ``tableau``, ``loop``,
+``analysis``, ``solvers/``, ``guidance/``, ``batches``, ``gaussian_start``, ``tuned``, ``sampling``, ``comparing``,
+``editing/``.  The wings import the heart and never the other way round: ``tuning/``, ``nn/``, ``board/``, ``training/``,
+``evaluation/``, ``plots``, ``cli/``.
 
 Importing the package loads nothing: each name below is looked up in its module when it is first used (PEP 562).
 """
@@ -19,6 +20,8 @@ TYPE_CHECKING = False  # what typing has, without loading it
 
 if TYPE_CHECKING:
     from . import analysis as analysis
+    from . import asking as asking
+    from . import board as board
     from . import comparing as comparing
     from . import conditions as conditions
     from . import data as data
@@ -27,9 +30,13 @@ if TYPE_CHECKING:
     from . import discrete as discrete
     from . import editing as editing
     from . import embedding as embedding
+    from . import errors as errors
     from . import evaluation as evaluation
     from . import exact as exact
+    from . import gaussian_start as gaussian_start
     from . import guidance as guidance
+    from . import guidance_figure as guidance_figure
+    from . import guiding as guiding
     from . import levels as levels
     from . import limit as limit
     from . import loop as loop
@@ -44,10 +51,12 @@ if TYPE_CHECKING:
     from . import spacing as spacing
     from . import tableau as tableau
     from . import tables as tables
+    from . import testing as testing
     from . import times as times
     from . import training as training
     from . import tuned as tuned
     from . import tuning as tuning
+    from . import widths as widths
     from .comparing import compare as compare
     from .conditions import Condition as Condition
     from .data_stats import DataStats as DataStats
@@ -126,6 +135,8 @@ _HOME = {
 }
 _MODULES = (
     "analysis",
+    "asking",
+    "board",
     "comparing",
     "conditions",
     "data",
@@ -134,9 +145,13 @@ _MODULES = (
     "discrete",
     "editing",
     "embedding",
+    "errors",
     "evaluation",
     "exact",
+    "gaussian_start",
     "guidance",
+    "guidance_figure",
+    "guiding",
     "levels",
     "limit",
     "loop",
@@ -151,10 +166,12 @@ _MODULES = (
     "spacing",
     "tableau",
     "tables",
+    "testing",
     "times",
     "training",
     "tuned",
     "tuning",
+    "widths",
 )
 
 __all__ = [*_HOME, *_MODULES, "__version__"]

@@ -191,7 +191,7 @@ def compare(
         *_planned(
             _contenders(solvers, spacings, width) if solvers or not tuned else [], source, counts, width, within=steps is None
         ),
-        *_tuned(tuned, source, counts),
+        *_tuned(tuned, source, counts, list(guided.values())),
     ]
     with _Bar(progress) as bar:
         work = _Work((n, *size), source, condition, seed, batch_size, dtype, bar)
@@ -326,7 +326,7 @@ def _contenders(
         name, at, own = given.partition("@") if isinstance(given, str) else ("", "", "")
         if at and own not in SPACINGS:
             raise unknown(f"spacing in {given!r}", own, SPACINGS)
-        build = resolve(name, width) if isinstance(given, str) else resolve(given)
+        build = resolve(name if isinstance(given, str) else given, width)
         found += [
             _Contender(find(name) if named is None else label, build, spacing) for spacing in ([own] if at else spacings)
         ]
@@ -341,15 +341,18 @@ def _planned(
 ) -> Iterator[_Run]:
     """Every run that is to be made; ``within``: the counts are calls, and each makes as many steps as fit."""
     for label, build, spacing in contenders:
-        numbers = [steps_within(schedule, n, solver=build, spacing=spacing) for n in counts] if within else counts
+        fitting = partial(steps_within, schedule, solver=build, spacing=spacing, data_scale=width)
+        numbers = [fitting(n) for n in counts] if within else counts
         for steps in dict.fromkeys(numbers):
             levels = told(SPACINGS[spacing], width)(schedule, steps)
             table = build(levels)
             yield _Run(label, spacing, build, levels, steps, count_calls(table), bool(draws(table)))
 
 
-def _tuned(tuned: Sequence[Tuned], schedule: Schedule, counts: Sequence[int]) -> Iterator[_Run]:
-    """The tuned samplers for these counts; there must be one at least."""
+def _tuned(
+    tuned: Sequence[Tuned], schedule: Schedule, counts: Sequence[int], models: Sequence[Denoise]
+) -> Iterator[_Run]:
+    """The tuned samplers for these counts; there must be one at least, and each must hold for all models."""
     known = {sampler.calls: sampler for sampler in tuned}
     for sampler in tuned:
         sampler.check(schedule)
@@ -358,6 +361,8 @@ def _tuned(tuned: Sequence[Tuned], schedule: Schedule, counts: Sequence[int]) ->
         raise ValueError(f"samplers were tuned for {there} calls, but {asked} are asked for")
     for count in counts:
         if count in known:
+            for model in models:
+                known[count].check_view(model)
             yield _Run(TUNED, "own", known[count], None, count, count, False)
 
 

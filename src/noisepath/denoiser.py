@@ -7,6 +7,8 @@ shape (B, *), at a :class:`~noisepath.levels.Level` on any path.  Solvers, guida
 
 *A run begins* with ``begin(denoiser, levels)``: a denoiser that has a method ``begin`` gives a fresh callable for the
 run, which may know all its levels and keep a memory; any other is used as it is.  Nothing is shared between two runs.
+A run that remembers its calls may have a method ``fork``: a run that goes on from there and leaves this one as it is
+(:func:`fork`); tuning, which goes on from the middle of a run many times, is faster with it.
 
 *A run may be made in batches*: ``rows_of(denoiser, rows, count)`` is the denoiser for some of its pictures, where one has
 something of each (a guidance scale, say) in a method ``rows``; any other is used as it is.
@@ -22,13 +24,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, SupportsIndex
 
 from ._lazy import torch
 from .conditions import Condition, as_null
 from .data_stats import DataStats
 from .errors import shown, unknown, warn
-from .foreign import NAMES, Wrapped, parts_of_diffusers
+from .foreign import wrap_diffusers
+from .foreign_schedulers import parts_of_diffusers
 from .levels import Level
 from .limit import Limit
 from .modules import Mode, call, device_in, mode_of
@@ -40,8 +44,8 @@ if TYPE_CHECKING:
     from .schedules import Schedule
 
 __all__ = [
-    "Condition", "Denoise", "Denoiser", "Moved", "WrongOutput", "begin", "check_denoiser", "device_named", "device_of",
-    "rows_of",
+    "Condition", "Denoise", "Denoiser", "Memoryless", "Moved", "WrongOutput", "begin", "check_denoiser", "device_named",
+    "device_of", "fork", "rows_of",
 ]  # fmt: skip
 
 
@@ -94,6 +98,32 @@ def begin(denoiser: Denoise, levels: Iterable[Level] = ()) -> Denoise:
     return denoiser if start is None else start(list(levels))
 
 
+@dataclass(frozen=True)
+class Memoryless:
+    """A run that remembers none of its calls: its fork is the run itself."""
+
+    ask: Denoise
+
+    def __call__(self, x: Tensor, level: Level, condition: Condition | None = None) -> Tensor | Moved:
+        return self.ask(x, level, condition)
+
+    def fork(self) -> Memoryless:
+        """The run itself."""
+        return self
+
+
+def fork(denoiser: Denoise, run: Denoise) -> Denoise | None:
+    """A run that goes on from where ``run``, which ``begin(denoiser)`` gave, has come to, and leaves that one as it is.
+
+    It may be asked at other levels than those that the run began with.  None where nobody can tell what the run remembers: it
+    was made by the denoiser's ``begin`` and has no method ``fork``, or that one gives None.
+    """
+    own: Callable[[], Denoise | None] | None = getattr(run, "fork", None)
+    if own is not None:
+        return own()
+    return None if hasattr(denoiser, "begin") else run  # without begin the denoiser is its own run, and remembers nothing
+
+
 def rows_of(denoiser: Denoise, rows: slice, count: int) -> Denoise:
     """The denoiser for some of a run's ``count`` pictures: ``denoiser.rows(rows, count)`` where there is such a method.
 
@@ -137,6 +167,7 @@ class Denoiser:
             variance (:func:`noisepath.predictions.preconditioned`).
         null: the condition of one picture that says nothing, for guidance (None: there is none); ``null=10`` is
             ``Condition(label=10)``.
+        clamp: what is done to the denoised estimate (B, *) at every level, such as clipping it to the data's range.
         vocabulary: what the model can be asked for in words (:class:`noisepath.asking.Vocabulary`), kept for the user.
         info: what else is known of the model, kept for the user (classes, shape, data range ...).
     """
@@ -152,6 +183,7 @@ class Denoiser:
         limit: Limit | None = None,
         preconditioning: str = "none",
         null: Condition | int | None = None,
+        clamp: Callable[[Tensor], Tensor] | None = None,
         vocabulary: Any = None,
         info: Mapping[str, Any] | None = None,
     ) -> None:
@@ -178,26 +210,59 @@ class Denoiser:
         self.preconditioning = preconditioning
         self._warned = False
         self.null = as_null(null)
+        self.clamp = clamp
         self.vocabulary = vocabulary
         self.info: dict[str, Any] = dict(info or {})
-        trained = self.info.get("training") or {}
-        self._needs_condition = bool(getattr(vocabulary, "entries", None)) and trained.get("drop_condition") == 0
+
+    def __repr__(self) -> str:
+        parameters = getattr(self.network, "parameters", None)
+        size = f" of {sum(p.numel() for p in parameters()):,} parameters" if callable(parameters) else ""
+        name = getattr(self.network, "__name__", type(self.network).__name__)
+        path = repr(self.schedule) if len(repr(self.schedule)) < 120 else type(self.schedule).__name__
+        return f"Denoiser({name}{size}, {self.prediction!r} on {path})"
 
     @classmethod
-    def from_diffusers(cls, network: Callable[..., Any], scheduler: Any, *, null: Condition | int | None = None) -> Denoiser:
+    def from_diffusers(
+        cls,
+        network: Callable[..., Any],
+        scheduler: Any,
+        *,
+        null: Condition | int | None = None,
+        data_stats: DataStats | None = None,
+        arguments: Mapping[str, Any] | None = None,
+    ) -> Denoiser:
         """A network of diffusers (UNet2DModel, UNet2DConditionModel, transformers) as a denoiser.
 
+        It is called by keyword after its own signature, with the time in its own unit; of its answer ``.sample`` is taken, and
+        of a learned variance the first half.  ``Condition(label=...)`` reaches it as ``class_labels``, ``text=`` as
+        ``encoder_hidden_states``, any other part by its own name; ``text_embeds``, ``time_ids`` and the like go into
+        ``added_cond_kwargs``, and ``Condition({"joint_attention_kwargs.scale": ...})`` into any other argument that is a dict.
+
         Args:
-            network: the module; its answer's ``.sample`` is taken, of a learned variance the first half.
-            scheduler: the scheduler it was trained with, or its ``config``: betas or flow matching, what is predicted, and
-                zero terminal SNR are read from it.  (Which levels a run visits is the spacing's business: a flow's
-                ``shift`` is ``sample(..., schedule=Shifted(schedule("flow"), shift), spacing="time")``.)
-            null: the condition of one picture that says nothing, for guidance.  ``Condition(label=...)`` reaches the network as
-                ``class_labels``, ``text=`` as ``encoder_hidden_states``, any other name as it is.
+            network: the module, or a function ``(x, t, **condition)`` that calls one.
+            scheduler: the scheduler it was trained with, or its ``config``.  Betas, straight paths and EDM are read, with what
+                is predicted, the unit of time, and ``clip_sample`` and ``thresholding``, which are done to the denoised
+                estimate at every call.  Which levels a run visits is the spacing's business: a flow's ``shift`` is
+                ``sample(..., schedule=Shifted(schedule("flow"), shift), spacing="time")``.
+            null: the condition of one image that says nothing, for guidance: ``Condition(label=torch.tensor([10]))``, in short
+                10, where class 10 of 11 is the one that says nothing; ``Condition(text=empty)`` with the (1, tokens, width)
+                states of an empty prompt.
+            data_stats: what is known of the data, such as ``DataStats(range=(-1, 1))``, where the scheduler clips nothing.
+            arguments: what the network is given at every call beside, by its own names: ``{"num_frames": 4, "height": 8}``.
+
+        Raises:
+            TypeError: no network (a folder, a pipeline), or no scheduler.
+            ValueError: a key of the configuration that changes what the network is and is not read, a class of schedulers that
+                is no denoiser's, arguments that the network does not take.  When called: a part of the condition that the
+                network does not take, or one that it lacks.
         """
         parts = parts_of_diffusers(scheduler)
-        wrapped = Wrapped(network, time_scale=parts.time_scale, names=NAMES)
-        return cls(wrapped, parts.schedule, parts.prediction, sigma_data=parts.sigma_data, null=null)
+        wrapped = wrap_diffusers(network, parts, arguments)
+        blank = Condition(label=torch.tensor([int(null)])) if isinstance(null, SupportsIndex) else null
+        return cls(
+            wrapped, parts.schedule, parts.prediction, sigma_data=parts.sigma_data, data_stats=data_stats, null=blank,
+            clamp=parts.clamp,
+        )  # fmt: skip
 
     @property
     def data_scale(self) -> float | None:
@@ -249,7 +314,7 @@ class Denoiser:
                 place = table[level] = self._place(level)
             return self._denoised(x, place, condition, mode, read)
 
-        return run
+        return Memoryless(run)
 
     def __call__(self, x: Tensor, level: Level, condition: Condition | None = None) -> Tensor:
         """The belief about x_0, (B, *), at one level for all pictures."""
@@ -267,7 +332,8 @@ class Denoiser:
 
     def _warn(self, places: Iterable[_Place]) -> None:
         """One warning where a network's errors are multiplied and nothing limits them."""
-        if self._warned or self.limit is not None or self.data_stats.range is not None or self._kind.at_pure_noise:
+        held = self.limit is not None or self.clamp is not None or self.data_stats.range is not None
+        if self._warned or held or self._kind.at_pure_noise:
             return
         large = [p.level.noise_ratio for p in places if p.factors is not None and abs(p.factors[1]) > LARGE_C_OUT]
         if large:
@@ -302,11 +368,6 @@ class Denoiser:
         mode: Mode,
         read: Reading | None = None,
     ) -> Tensor:
-        if condition is None and self._needs_condition:
-            raise ValueError(
-                "this model was trained without condition dropout (drop_condition 0), so it knows nothing of samples without a "
-                "condition: say condition="
-            )
         c_skip, c_out, c_in, c_noise = factors
         shown = x if c_in == 1.0 else x * c_in
         parts: Mapping[str, Any] = {} if condition is None else dict(condition)
@@ -324,4 +385,5 @@ class Denoiser:
             raise WrongOutput(f"the network must answer on its input's device {x.device}, but gave a tensor on {output.device}")
         # the network may run in half precision, and may have given its own memory: neither reaches the state
         belief = output.to(x.dtype) * c_out
-        return belief if c_skip == 0.0 else belief.add_(x, alpha=c_skip)
+        belief = belief if c_skip == 0.0 else belief.add_(x, alpha=c_skip)
+        return belief if self.clamp is None else self.clamp(belief)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
 from operator import index
-from typing import SupportsFloat, TypeVar
+from typing import Any, SupportsFloat, TypeVar
 
-__all__ = ["is_number", "is_whole", "lookup", "shown", "unknown", "warn", "whole"]
+__all__ = ["explain_options", "is_number", "is_whole", "lookup", "shown", "unknown", "warn", "whole"]
 
 T = TypeVar("T")
 
@@ -78,3 +80,28 @@ def lookup(catalogue: Mapping[str, T], name: str, kind: str, aliases: Iterable[s
         return catalogue[name]
     except (KeyError, TypeError):
         raise unknown(kind, name, catalogue, aliases) from None
+
+
+def explain_options(elsewhere: Mapping[str, str]) -> Callable[[type[T]], type[T]]:
+    """Decorator of a dataclass: an option that it does not have is a TypeError that names the nearest one.
+
+    ``elsewhere``: what other libraries call an option -> its name here.
+    """
+
+    def explain(cls: type[T]) -> type[T]:
+        names = [f.name for f in dataclasses.fields(cls) if f.init]  # type: ignore[arg-type]
+        plain: Callable[..., None] = cls.__init__
+
+        @wraps(plain)
+        def init(self: T, *args: Any, **options: Any) -> None:
+            for option in options:
+                if option not in names:
+                    near = elsewhere.get(option) or next(iter(difflib.get_close_matches(option, names, n=1)), None)
+                    hint = f": did you mean {near}?" if near else ""
+                    raise TypeError(f"{cls.__name__} has no option {option!r}{hint} (there are: {', '.join(names)})")
+            plain(self, *args, **options)
+
+        cls.__init__ = init  # type: ignore[method-assign, assignment]
+        return cls
+
+    return explain

@@ -55,6 +55,9 @@ class Exact(ABC):
     def sample(self, n: int, seed: int = 0) -> Tensor:
         """n draws of p(x_0), float64 (n, *): draw i is a function of (seed, i)."""
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.components} component{'s' * (self.components != 1)} of shape {self.shape})"
+
     def denoiser(self, schedule: Schedule | None = None) -> ExactDenoiser:
         """The ideal denoiser, for any level; ``schedule`` is where its runs take their levels from unless told."""
         return ExactDenoiser(self, schedule)

@@ -17,6 +17,7 @@ from .denoiser import Denoise
 from .errors import lookup
 from .exact import Mixture
 from .guidance import apg, autoguidance, cfg_plus_plus, cfg_zero_star, classifier_free, dynamic_threshold
+from .guidance.conditional import undropped
 from .sampling import sample
 from .schedules import schedule
 
@@ -87,13 +88,10 @@ METHODS: dict[str, Method] = {
 
 def unguidable(denoiser: Denoise) -> str | None:
     """Why a model can't be guided by its condition, or None where it can."""
+    if (reason := undropped(denoiser)) is not None:
+        return reason
     if getattr(denoiser, "null", None) is None:
         return "this model was trained without classes, so it has no null condition to guide away from"
-    training = (getattr(denoiser, "info", None) or {}).get("training") or {}
-    if training.get("drop_condition") == 0:
-        return (
-            "this model was trained without condition dropout (drop_condition 0), so its null condition means nothing"
-        )
     return None
 
 

@@ -10,7 +10,8 @@ with L the best linear estimate of x_0 (:mod:`noisepath.data_stats`) and w the w
 data that the network was not trained on, where there are some.  It is measured apart for rows with a condition and without.
 
 For an ideal network D - L and x_0 - D are orthogonal, so w is 1; on Gaussian data L is the ideal denoiser, so every w is exact.
-Where |c_out| is no larger than 1 and the deviation of the data, w is exactly 1; it is as measured from twice that on.
+Where |c_out| is no larger than sqrt(2) and the deviation of the data, w is exactly 1, so that v, x0, a flow's velocity and
+EDM's prediction are followed everywhere; it is as measured from twice that on.
 """
 
 from __future__ import annotations
@@ -32,10 +33,14 @@ if TYPE_CHECKING:
 __all__ = ["Limit", "is_null", "ramp"]
 
 
+FREE = math.sqrt(2.0)
+"""|c_out| of v is at most 1 on a variance preserving path and 1.21 on a flow, of a flow's velocity 1."""
+
+
 def ramp(c_out: float, std: float | None) -> float:
-    """How much of the limit holds where this much of a network's error reaches its answer: 0 up to the larger of 1 and the
-    data's deviation ``std``, 1 from twice that on, linear in the logarithm between."""
-    free = max(1.0, std or 1.0)
+    """How much of the limit holds where this much of a network's error reaches its answer: 0 up to the larger of sqrt(2) and
+    the data's deviation ``std``, 1 from twice that on, linear in the logarithm between."""
+    free = max(FREE, std or 0.0)
     size = abs(c_out)
     if not size > free * (1.0 + 1e-9):
         return 0.0
@@ -74,7 +79,7 @@ class Limit:
         if share == 0.0:
             return 1.0, 1.0
         at = [_interpolated(self.log_snrs, w, log_snr) for w in (self.cond, self.uncond)]
-        return 1.0 - share * (1.0 - at[0]), 1.0 - share * (1.0 - at[1])
+        return share * at[0] + (1.0 - share), share * at[1] + (1.0 - share)
 
     def __call__(
         self,

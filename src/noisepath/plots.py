@@ -196,7 +196,7 @@ def _named(schedules: Mapping[str, Schedule] | Iterable[str]) -> dict[str, Sched
 def _run_times(schedule: Schedule, count: int) -> Tensor:
     """``count`` times from t_min to t_max: a table's own whole times, even ones, or (sigma from 0 on) even in log t."""
     if schedule.num_timesteps is not None:
-        return torch.linspace(0, schedule.num_timesteps - 1, count, dtype=torch.float64).round()
+        return schedule.entries(torch.linspace(0, schedule.num_timesteps - 1, count, dtype=torch.float64).round())
     if math.isinf(schedule.t_high):
         return torch.logspace(math.log10(schedule.t_min), math.log10(schedule.t_max), count, dtype=torch.float64)
     return torch.linspace(schedule.t_min, schedule.t_max, count, dtype=torch.float64)
@@ -206,9 +206,14 @@ def _betas(schedule: Schedule) -> np.ndarray[Any, Any] | None:
     """beta_t = 1 - alpha_bar_t / alpha_bar_(t-1) of a table on a variance-preserving path, else None."""
     if schedule.num_timesteps is None or schedule.scaling != "preserving":
         return None
-    log_snr = schedule.log_snr(torch.arange(schedule.num_timesteps, dtype=torch.float64))
-    log_alpha_bar = torch.nn.functional.logsigmoid(log_snr)
-    before = torch.cat([log_alpha_bar.new_zeros(1), log_alpha_bar[:-1]])
+    times = schedule.entries(torch.arange(schedule.num_timesteps))
+    log_alpha_bar = torch.nn.functional.logsigmoid(schedule.log_snr(times))
+    earlier = times[:1] - 1  # a stretch begins after other entries of its table, and of half a step there is no beta
+    if float(earlier) < schedule.t_low:
+        before_first = log_alpha_bar.new_zeros(1)
+    else:
+        before_first = torch.nn.functional.logsigmoid(schedule.log_snr(earlier))
+    before = torch.cat([before_first, log_alpha_bar[:-1]])
     return np.asarray(-torch.expm1(log_alpha_bar - before))
 
 
@@ -220,7 +225,8 @@ def schedule_figure(
 ) -> Path:
     """Schedules side by side, by name or as a mapping from label to schedule, as a PNG.
 
-    Above: alpha_bar = alpha^2 / (alpha^2 + sigma^2), log-SNR and (of tables) beta, over the run from data to noise.
+    Above: alpha_bar = alpha^2 / (alpha^2 + sigma^2), log-SNR and, where there are tables, their beta, over the run from data
+    to noise.
     Below: a picture (1, C, H, W) in [-1, 1] being destroyed by each, with one and the same noise, at ``columns``
     moments (even in t; in log t where t is sigma), divided by sqrt(alpha^2 + sigma^2) to be seen on every path.
     """
@@ -229,7 +235,8 @@ def schedule_figure(
     height = 1.25 * len(named)
     figure = _figure(12, 3.2 + height)
     parts = figure.add_gridspec(2, 1, height_ratios=[3.2, height])
-    _schedule_curves(figure.add_subfigure(parts[0]).subplots(1, 3), named)
+    panels = 2 + any(_betas(schedule) is not None for schedule in named.values())
+    _schedule_curves(figure.add_subfigure(parts[0]).subplots(1, panels), named)
     picture = _landscape() if picture is None else picture
     noise = torch.randn(picture.shape, generator=torch.Generator().manual_seed(0))
     axes = figure.add_subfigure(parts[1]).subplots(len(named), columns, squeeze=False)
@@ -245,14 +252,15 @@ def _schedule_curves(axes: Sequence[Axes], named: Mapping[str, Schedule]) -> Non
         share = np.linspace(0, 1, len(log_snr))
         axes[0].plot(share, torch.sigmoid(log_snr), label=name)
         axes[1].plot(share, torch.where(torch.isfinite(log_snr), log_snr, torch.nan), label=name)
-        betas = _betas(schedule)
-        # a name without betas still takes its colour, so that one colour is one schedule in all three
-        axes[2].plot([] if betas is None else np.linspace(0, 1, len(betas)), [] if betas is None else betas)
-    for ax, title in zip(axes, ("alpha_bar (share of the signal)", "log-SNR", "beta (tables)"), strict=True):
+        if len(axes) > 2:
+            betas = _betas(schedule)
+            # a name without betas still takes its colour, so that one colour is one schedule in all three
+            axes[2].plot([] if betas is None else np.linspace(0, 1, len(betas)), [] if betas is None else betas)
+    for ax, title in zip(axes, ("alpha_bar (share of the signal)", "log-SNR", "beta (tables)"), strict=False):
         ax.set_title(title, fontsize=10)
         ax.set_xlabel("from data to noise", fontsize=8)
         ax.grid(alpha=0.3)
-    if any(_betas(schedule) is not None for schedule in named.values()):
+    if len(axes) > 2:
         axes[2].set_yscale("log")
     axes[0].legend(fontsize=8)
 

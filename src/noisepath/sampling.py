@@ -76,6 +76,10 @@ class Trajectory:
     states: list[Tensor]
     beliefs: list[Tensor | None]
 
+    def __repr__(self) -> str:
+        ends = f"{self.levels[0]} to {self.levels[-1]}"
+        return f"Trajectory({len(self.states)} states of shape {tuple(self.pictures.shape)}, {ends})"
+
     @property
     def pictures(self) -> Tensor:
         """The last state: what :func:`sample` returns."""
@@ -117,7 +121,8 @@ def sample(denoiser: Denoise, shape: Sequence[int], **options: Unpack[Options]) 
             ``functools.partial(ddim, eta=1.0)``; or a :class:`~noisepath.tuned.Tuned` one, which has levels of its own.
         steps: how many steps (default 20, or as many as a table has room for); or
         calls: how often the denoiser is asked (NFE): exactly so often.  Where no number of steps makes so many,
-            ``steps=steps_within(schedule, calls, solver=...)`` is the largest run that makes no more.
+            ``steps=steps_within(schedule, calls, solver=..., data_scale=denoiser.data_scale)`` is the largest run that
+            makes no more.
         spacing: a name of ``SPACINGS`` (default "alpha_bar"), or a function (schedule, steps) -> levels.
         levels: the levels themselves, falling in noise, in place of spacing and steps.
         schedule: where the spacing takes its levels from (default: ``denoiser.schedule``).
@@ -245,7 +250,7 @@ def design(
 ) -> Tableau:
     """The tableau that a run with these arguments follows; they are :func:`sample`'s.
 
-    data_scale: how wide the data are, which solvers and spacings given by name are told; a run takes its denoiser's.
+    data_scale: how wide the data are, which solvers and spacings that take it are given; a run takes its denoiser's.
     rising: ``levels`` may rise, and may turn: a run from data to noise (:func:`noisepath.spacing.reversed_levels`), or up and
         down again.  Multistep solvers begin anew where it turns; those that draw noise only fall.  Such a table starts from a
         state that is known, not from noise, so it is run with :func:`noisepath.loop.run_loop`.
@@ -305,14 +310,22 @@ def _tuned(
 
 
 def steps_within(
-    schedule: Schedule, calls: int, *, solver: str | Build = DEFAULTS.solver, spacing: str | Spacing | None = None
+    schedule: Schedule,
+    calls: int,
+    *,
+    solver: str | Build = DEFAULTS.solver,
+    spacing: str | Spacing | None = None,
+    data_scale: float | None = None,
 ) -> int:
     """The most steps whose run asks the denoiser at most ``calls`` times: with Heun and 8 calls it is 4, which make 7.
+
+    data_scale: the model's own (``denoiser.data_scale``), which a run gives to a solver and a spacing that take it: how many
+        calls some of them make depends on the levels that they visit.
 
     ValueError where one step makes more already.
     """
     _check_calls(calls)
-    build, space = resolve(solver), _space(spacing)
+    build, space = resolve(solver, data_scale), _space(spacing, data_scale)
     fewer, high = _reaching(lambda steps: build(space(schedule, steps)), calls + 1, most_steps(schedule))
     if count_calls(build(space(schedule, high))) <= calls:
         return high  # a table has no more steps
@@ -354,7 +367,7 @@ def _check_calls(calls: int) -> None:
 
 def _space(spacing: str | Spacing | None, data_scale: float | None = None) -> Spacing:
     spacing = DEFAULTS.spacing if spacing is None else spacing
-    return spacing if callable(spacing) else told(lookup(SPACINGS, spacing, "spacing"), data_scale)
+    return told(spacing if callable(spacing) else lookup(SPACINGS, spacing, "spacing"), data_scale)
 
 
 @dataclass(frozen=True)
@@ -407,6 +420,8 @@ class _Asked:
 
     def tableau(self, denoiser: Denoise) -> Tableau:
         """What the run follows."""
+        if isinstance(self.solver, Tuned):
+            self.solver.check_view(denoiser)
         return design(
             self.schedule if self.schedule is not None else getattr(denoiser, "schedule", None),
             solver=self.solver,

@@ -20,7 +20,7 @@ from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, localcontext
 from functools import lru_cache
 from operator import index
 
-from .errors import lookup
+from .errors import explain_options, is_number, lookup, shown
 
 __all__ = [
     "ALIASES",
@@ -126,9 +126,11 @@ ALIASES = {"scaled_linear": "quadratic", "squaredcos_cap_v2": "cosine"}
 # ----------------------------------------------------------------------------------------------------------- tables
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Tables:
     """Everything about a discrete process that depends on t alone: tuples of T floats, each correctly rounded.
+
+    Without torch; as tensors they are attributes of :class:`~noisepath.discrete.NoiseScheduler`.
 
     At zero terminal SNR (``alphas_cumprod[-1] == 0``) every entry is finite but ``log_snr[-1] = -inf``.
     """
@@ -157,6 +159,10 @@ class Tables:
     def num_timesteps(self) -> int:
         """T, the number of entries."""
         return len(self.betas)
+
+    def __repr__(self) -> str:
+        ends = (f"{name} {_ends(getattr(self, name))}" for name in ("betas", "alphas_cumprod"))
+        return f"Tables({self.num_timesteps} timesteps, {', '.join(ends)})"
 
 
 def from_betas(betas: Iterable[float]) -> Tables:
@@ -282,14 +288,37 @@ def _log(ratio: Decimal) -> float:
 # ---------------------------------------------------------------------------------------------------- configuration
 
 
-@dataclass(frozen=True)
+_ELSEWHERE = {
+    "beta_schedule": "schedule",
+    "num_train_timesteps": "num_timesteps",
+    "timesteps": "num_timesteps",
+    "T": "num_timesteps",
+    "trained_betas": "betas",
+    "rescale_betas_zero_snr": "zero_terminal_snr",
+}
+"""What other libraries call an option -> its name here."""
+
+_FEW = 4
+"""Given numbers that are printed in full."""
+
+
+@explain_options(_ELSEWHERE)
+@dataclass(frozen=True, repr=False)
 class DiffusionConfig:
     """A discrete noise process in plain values: checked when made, readable without torch, JSON and back.
 
-    ``schedule`` is a name of :data:`BETAS` or :data:`ALIASES`, made from ``num_timesteps``, ``beta_start`` and
-    ``beta_end`` ("cosine" from the first alone).  Or the process is given by its ``betas`` or its ``alphas_cumprod``
-    (any sequence of floats), whose length is then ``num_timesteps``.  ``zero_terminal_snr`` rescales either (Lin et
-    al., 2305.08891).  ValueError says which value is wrong and what is allowed.
+    Args:
+        num_timesteps: T, the number of noising steps; with given numbers it is theirs.
+        beta_start: beta of the first step, t = 0; in (0, 1).
+        beta_end: beta of the last step, t = T - 1; in (0, 1).
+        schedule: how the betas go from one to the other, a name of :data:`BETAS` or :data:`ALIASES`.  "cosine" is made
+            from T alone.
+        betas: given ones, any sequence of floats, in place of the four above; else None.
+        alphas_cumprod: given ones, any sequence of floats that fall within (0, 1), in place of all above; else None.
+        zero_terminal_snr: rescale them so that the last step is pure noise (Lin et al., 2305.08891).
+
+    These are what the process is made from.  What is made of it are the tables: ``NoiseScheduler(config).betas`` and its
+    siblings as tensors, ``config.tables().betas`` as floats.  ValueError says which value is wrong and what is allowed.
     """
 
     num_timesteps: int = 1000
@@ -307,12 +336,24 @@ class DiffusionConfig:
             if getattr(self, name) is not None:
                 self._adopt(name)
         _check_ramp(self.num_timesteps, self.beta_start, self.beta_end)
+        for name, plain in (("num_timesteps", int), ("beta_start", float), ("beta_end", float)):
+            object.__setattr__(self, name, plain(getattr(self, name)))  # numbers of numpy are none of JSON's
         _betas_of(self.schedule)
-        self.tables()
+        if self.zero_terminal_snr or self.betas is not None or self.alphas_cumprod is not None:
+            self.tables()  # which refuses what can't be; of a name alone they can be made
+
+    def __repr__(self) -> str:
+        given = [f"{name}={_in_short(v)}" for name in ("betas", "alphas_cumprod") if (v := getattr(self, name)) is not None]
+        ramp = [f"{name}={getattr(self, name)!r}" for name in ("num_timesteps", "beta_start", "beta_end", "schedule")]
+        rescaled = ["zero_terminal_snr=True"] if self.zero_terminal_snr else []
+        return f"DiffusionConfig({', '.join([*(given or ramp), *rescaled])})"
 
     def _adopt(self, name: str) -> None:
         """Make given numbers a tuple of floats, and their length the number of steps."""
-        values = tuple(float(v) for v in getattr(self, name))
+        try:
+            values = tuple(float(v) for v in getattr(self, name))
+        except (TypeError, ValueError):
+            raise TypeError(f"{name} must be a sequence of numbers, but is {shown(getattr(self, name))}") from None
         default = type(self).num_timesteps
         if self.num_timesteps not in (default, len(values)):
             raise ValueError(f"num_timesteps is {self.num_timesteps}, but {name} has {len(values)} entries")
@@ -347,5 +388,16 @@ def _check_ramp(num_timesteps: int, beta_start: float, beta_end: float) -> None:
     if whole < 1:
         raise ValueError(f"num_timesteps must be a whole number of at least 1, but is {num_timesteps!r}")
     for name, beta in (("beta_start", beta_start), ("beta_end", beta_end)):
+        if not is_number(beta) or isinstance(beta, bool):
+            raise TypeError(f"{name} must be a number in (0, 1), but is {shown(beta)}")
         if not 0.0 < beta < 1.0:
             raise ValueError(f"{name} = {beta} is outside (0, 1)")
+
+
+def _in_short(values: Sequence[float]) -> str:
+    """Few numbers in full, of many their ends."""
+    return repr(tuple(values)) if len(values) <= _FEW else f"<{len(values)} numbers, {_ends(values)}>"
+
+
+def _ends(values: Sequence[float]) -> str:
+    return f"{values[0]:.4g} .. {values[-1]:.4g}"

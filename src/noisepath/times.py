@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ._lazy import torch
-from .noise import uniform
+from .noise import inverse_normal, uniform
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -79,7 +79,7 @@ class LogitNormal:
         self, schedule: Schedule, key: int, indices: Sequence[int], positions: Sequence[int], total: int
     ) -> tuple[Tensor, Tensor]:
         _check_batch(indices, positions, total)
-        normal = torch.special.ndtri(uniform(key, indices))
+        normal = inverse_normal(uniform(key, indices))
         return _with_weight_1(_place(schedule, torch.sigmoid(self.mean + self.std * normal)))
 
 
@@ -116,7 +116,7 @@ class LogNormal:
                 f"log_normal with mean {self.mean} and std {self.std} has no mass within the schedule's noise levels, "
                 f"log(sigma / alpha) from {self.mean + self.std * low:.4g} to {self.mean + self.std * high:.4g}"
             )
-        normal = sign * torch.special.ndtri(bottom + (top - bottom) * share)
+        normal = sign * inverse_normal(bottom + (top - bottom) * share)
         t = schedule.t(-2.0 * (self.mean + self.std * normal))
         return _with_weight_1(t.clamp(*ends.tolist()))  # an inverse rounds; it never moves t by more than that
 
@@ -207,6 +207,8 @@ class Importance:
         self.history = history
         self.mixing = mixing
         self._squares: list[list[float]] = []
+        self._entry: dict[float, int] = {}
+        """Of the schedule that was drawn from last, each time's place among the histories."""
 
     def probabilities(self, num_timesteps: int) -> list[float]:
         """``p_t`` for t = 0 .. T-1, as the next draw uses it."""
@@ -231,21 +233,23 @@ class Importance:
                 "or the uniform, stratified, logit_normal or log_normal times"
             )
         self._fit(count)
+        self._entry = {t: entry for entry, t in enumerate(schedule.entries(torch.arange(count)).tolist())}
         p = self.probabilities(count)
         edges = torch.tensor(list(itertools.accumulate(p)), dtype=torch.float64)
         # the sum rounds: scaled to end at 1 exactly, 0 < u < 1 always falls into a slice, and never into an empty one
-        t = torch.searchsorted(edges / edges[-1], uniform(key, indices))
-        return t.double(), 1.0 / (count * torch.tensor(p, dtype=torch.float64)[t])
+        entry = torch.searchsorted(edges / edges[-1], uniform(key, indices))
+        return schedule.entries(entry), 1.0 / (count * torch.tensor(p, dtype=torch.float64)[entry])
 
     def update(self, t: Tensor | Sequence[float], loss: Tensor | Sequence[float]) -> None:
         """Remember the losses (B,), without their weights, that were seen at times t (B,)."""
         times, losses = _checked_losses(t, loss)
+        entry = self._entry or {float(n): n for n in range(len(self._squares))}  # a state that was loaded, of a whole table
         for at in times:
-            if not (0 <= at < len(self._squares) and at == int(at)):
-                known = f"0..{len(self._squares) - 1}" if self._squares else "none yet: draw from a schedule first"
+            if at not in entry:
+                known = f"{min(entry):g}..{max(entry):g}" if entry else "none yet: draw from a schedule first"
                 raise ValueError(f"t = {at} is none of the timesteps that are kept ({known})")
         for at, value in zip(times, losses, strict=True):
-            squares = self._squares[int(at)]
+            squares = self._squares[entry[at]]
             squares.append(float(value) ** 2)
             del squares[: -self.history]
 
@@ -279,7 +283,7 @@ TIMES: dict[str, Callable[..., TimestepSampler]] = {
 def _place(schedule: Schedule, share: Tensor) -> Tensor:
     """The time at a share in (0, 1) of the run's axis: of T equal slices on a table, else between t_min and t_max."""
     if schedule.num_timesteps is not None:
-        return (share * schedule.num_timesteps).floor().clamp(max=schedule.num_timesteps - 1)
+        return schedule.entries((share * schedule.num_timesteps).floor().clamp(max=schedule.num_timesteps - 1))
     return schedule.t_min + (schedule.t_max - schedule.t_min) * share
 
 

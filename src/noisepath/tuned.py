@@ -8,17 +8,19 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .files import write_whole
 from .gaussian_start import GaussianStart
+from .guidance.transformed import views_of
 from .levels import Level
 from .tableau import Node, Tableau, calls, check
 
 if TYPE_CHECKING:
+    from .denoiser import Denoise
     from .schedules import Schedule
 
 __all__ = ["Tuned", "fingerprint", "load_tuned", "tuned_of_run"]
@@ -39,6 +41,9 @@ class Tuned:
     """How it was made and what it gained, plain values."""
     start: GaussianStart | None = None
     """An analytic start: what leads, without a call, from the schedule's noisiest level to the tableau's first."""
+    views: tuple[tuple[str, ...], ...] | None = None
+    """What it was tuned for: of each denoiser the names of the guidances that it is seen through, the outermost first (the
+    scales may differ); None: not known."""
 
     @property
     def calls(self) -> int:
@@ -61,6 +66,17 @@ class Tuned:
                 f"schedule is {here['kind']} from {_ends(here)}: tune one for it, or take a solver by name"
             )
 
+    def check_view(self, denoiser: Denoise) -> None:
+        """ValueError unless ``denoiser`` is seen through the guidances that the sampler was tuned for: another view of a model
+        has other scales in its answers."""
+        here = views_of(denoiser)
+        if self.views is not None and here not in self.views:
+            tuned_for = " and ".join(_spoken(view) for view in self.views)
+            raise ValueError(
+                f"this sampler was tuned for {tuned_for}, but is to sample {_spoken(here)}: tune one for that, or take a "
+                "solver by name"
+            )
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write it as JSON, whole or not at all."""
         nodes = [
@@ -77,6 +93,8 @@ class Tuned:
         told = {"format": _FORMAT, "schedule": dict(self.schedule), "about": dict(self.about), "nodes": nodes}
         if self.start is not None:
             told["start"] = self.start.to_dict()
+        if self.views is not None:
+            told["views"] = [list(view) for view in self.views]
         with write_whole(path) as part:
             part.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
 
@@ -104,7 +122,8 @@ def load_tuned(path: str | os.PathLike[str]) -> Tuned:
         if not _same(schedule, schedule):
             raise ValueError("its schedule has no log-SNRs")
         start = GaussianStart.from_dict(told["start"]) if "start" in told else None
-        return Tuned(nodes, schedule, dict(told["about"]), start)
+        views = tuple(tuple(map(str, view)) for view in told["views"]) if "views" in told else None
+        return Tuned(nodes, schedule, dict(told["about"]), start, views)
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no tuned sampler {str(file)!r}") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -119,6 +138,11 @@ def tuned_of_run(run: str | os.PathLike[str]) -> dict[int, Path]:
         if number.isdecimal():
             found[int(number)] = path
     return dict(sorted(found.items()))
+
+
+def _spoken(view: Sequence[str]) -> str:
+    """clip(classifier_free(the model))"""
+    return "".join(f"{name}(" for name in view) + "the model" + ")" * len(view)
 
 
 def _number(value: Any) -> float:

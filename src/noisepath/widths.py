@@ -5,7 +5,8 @@ have many: a value varies by s, the pictures along their strongest direction (th
 photographs is some thirty times as much.  As sigma / alpha falls, it is at S that a picture begins to show and at s that half
 of it is known.  ``data_scale`` is their geometric mean, sqrt(s S): the middle, in the logarithm, of where it is decided.
 
-A name of the catalogues is told the model's own (``Denoiser.data_scale``), where that is known and nothing else is said.
+A solver or spacing that takes ``data_scale`` is given the model's own (``Denoiser.data_scale``), by name and as a function
+alike, where that is known; one that was given with ``functools.partial(f, data_scale=...)`` stays as it is.
 """
 
 from __future__ import annotations
@@ -46,7 +47,20 @@ def data_scale(pictures: Tensor) -> float | None:
 
 
 def told(function: F, scale: float | None) -> F:
-    """The function with ``data_scale`` said, if it takes one and there is one to say."""
-    if scale is None or "data_scale" not in inspect.signature(function).parameters:
+    """The function with ``data_scale`` said, if it takes one by that name, has none yet, and there is one to say."""
+    if scale is None or _is_bound(function) or not _takes_scale(function):
         return function
     return cast(F, partial(function, data_scale=scale))
+
+
+def _is_bound(function: Callable[..., Any]) -> bool:
+    """Whether a ``functools.partial`` has settled the scale already."""
+    return isinstance(function, partial) and "data_scale" in function.keywords
+
+
+def _takes_scale(function: Callable[..., Any]) -> bool:
+    try:
+        parameter = inspect.signature(function).parameters.get("data_scale")
+    except (TypeError, ValueError):  # a callable whose arguments Python can't tell
+        return False
+    return parameter is not None and parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)

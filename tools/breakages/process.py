@@ -104,8 +104,29 @@ BREAKAGES = (
     Breakage(
         "every picture gets picture 0's noise",
         "noise.py",
-        "generator.manual_seed(_stream(key, index))",
-        "generator.manual_seed(_stream(key, 0))",
+        "places = [first + int(index) & _MASK64 for index in indices]",
+        "places = [first & _MASK64 for index in indices]",
+        ("noise",),
+    ),
+    Breakage(
+        "the tiles of a large picture share their noise",
+        "noise.py",
+        "first = _splitmix(key) + tile * _TILE_STEP",
+        "first = _splitmix(key)",
+        ("noise",),
+    ),
+    Breakage(
+        "the inverse normal takes the processor's own logarithm",
+        "_inverse_normal.py",
+        "r = np.sqrt(-_log(np.where(tail > 0.0, tail, 0.5)))",
+        "r = np.sqrt(-np.log(np.where(tail > 0.0, tail, 0.5)) * (1 + 2**-50))",
+        ("noise",),
+    ),
+    Breakage(
+        "the two tails of the normal are not alike",
+        "_inverse_normal.py",
+        "quantile((f + 0.5 * sign) * 2.0**-32)",
+        "quantile((f + 0.5) * 2.0**-32)",
         ("noise",),
     ),
     Breakage(
@@ -218,6 +239,20 @@ BREAKAGES = (
         "discrete.py",
         "(0.0, *(math.sqrt(b) for b in k.betas[1:]))",
         "tuple(math.sqrt(b) for b in k.betas)",
+        ("discrete",),
+    ),
+    Breakage(
+        "a reverse step takes the posterior's variance unless another is asked for",
+        "discrete.py",
+        'variance: str = "large"',
+        'variance: str = "small"',
+        ("discrete",),
+    ),
+    Breakage(
+        "a table that is changed is changed for everybody",
+        "discrete.py",
+        "return process._kept[key].clone()",
+        "return process._kept[key]",
         ("discrete",),
     ),
     Breakage(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from noisepath.asking.pictured import KINDS, Pictured
 from noisepath.asking.tokens import Tokens
 from noisepath.conditions import Condition
 from noisepath.errors import shown, unknown
+from noisepath.nn.parts import Needs, always_told
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,9 +33,14 @@ MOST_CLASSES = 1000
 
 
 class Vocabulary:
-    """The names that can be asked for, in order; an empty one is that of a model without conditions."""
+    """The names that can be asked for, in order; an empty one is that of a model without conditions.
 
-    def __init__(self, entries: Iterable[Entry] = ()) -> None:
+    ``needs`` says what has to be asked for, since the model was never shown a sample without it: "nothing", "something" (at
+    least one name) or "everything" (each).
+    """
+
+    def __init__(self, entries: Iterable[Entry] = (), needs: Needs = "nothing") -> None:
+        self.needs: Needs = needs
         self.entries: dict[str, Entry] = {}
         for entry in entries:
             if entry.name in self.entries:
@@ -130,10 +136,20 @@ class Vocabulary:
         """
         if not self.encoded:
             raise ValueError("this model was trained without a frozen text encoder, so none can be named")
-        return Vocabulary(e.reading_with(encoder) if isinstance(e, EncodedText) else e for e in self.entries.values())
+        entries = (e.reading_with(encoder) if isinstance(e, EncodedText) else e for e in self.entries.values())
+        return Vocabulary(entries, self.needs)
+
+    def trained_with(self, drop: float, drop_each: float) -> Vocabulary:
+        """The same for a model whose condition was hidden with these probabilities: as a whole, and each part where there are
+        several.  What was never hidden has to be asked for."""
+        if drop > 0 or not self.entries:
+            return self
+        return Vocabulary(self.entries.values(), "something" if drop_each > 0 and len(self.entries) > 1 else "everything")
 
     def null(self, device: torch.device | str = "cpu") -> Condition | None:
-        """The condition of one picture that says nothing; None where nothing can be said."""
+        """The condition of one picture that says nothing; None where nothing can be said, or something always has to be."""
+        if self.needs != "nothing":
+            return None
         return Condition({name: e.part().null().to(device) for name, e in self.entries.items()}) if self.entries else None
 
     def condition(self, n: int, *, device: torch.device | str = "cpu", cut: bool = False, **asked: Any) -> Condition | None:
@@ -157,6 +173,7 @@ class Vocabulary:
                 raise unknown("condition of this model", name, self.entries)
         if not self.entries:
             return None
+        self._check_needs({name for name, value in asked.items() if not _says_nothing(value)})
         told: dict[str, Tensor] = {}
         for name, entry in self.entries.items():
             said = asked.get(name)
@@ -165,6 +182,12 @@ class Vocabulary:
                 raise ValueError(f"{name} is asked for {len(values)} times for {n} pictures")
             told[name] = entry.encode(values, cut=cut).to(device)
         return Condition(told)
+
+    def _check_needs(self, asked: Collection[str]) -> None:
+        """ValueError where what is asked for leaves out something that the model was always told."""
+        missing = [name for name in self.entries if name not in asked]
+        if missing and (self.needs == "everything" or (self.needs == "something" and len(missing) == len(self.entries))):
+            raise ValueError(always_told(missing))
 
     def table(self, data: Data) -> dict[str, Tensor]:
         """What is written of each picture of a data set, by name, (N, ...); a word that is not known is any other word."""
@@ -203,6 +226,11 @@ class Vocabulary:
         told = data.attributes[place] if data.attributes else {}
         row |= {name: told.get(name) for name in self.entries if name not in ("label", "text")}
         return {name: value for name, value in row.items() if value is not None}
+
+
+def _says_nothing(value: Any) -> bool:
+    """Whether a value, or one of a list, asks for nothing."""
+    return value is None or (isinstance(value, list | tuple) and any(one is None for one in value))
 
 
 def _finite(name: str, value: float) -> float:

@@ -172,7 +172,11 @@ def _spread(count: int, most: int) -> list[int]:
 
 def calls(asked: Asked, denoiser: Denoiser) -> int:
     """How often the network answers for a single picture while this board is made; guidance asks it twice."""
-    each = calls_of(design(denoiser.schedule, solver=asked.solver, spacing=asked.spacing, steps=asked.steps))
+    width = getattr(denoiser, "data_scale", None)
+    run = design(
+        denoiser.schedule, solver=asked.solver, spacing=asked.spacing, steps=asked.steps, data_scale=width
+    )
+    each = calls_of(run)
     ways = min(WAYS, len(asked.rows) * asked.seeds) * (1 if way_scale(asked) == 1.0 else 2)
     cells = len(asked.rows) * asked.seeds * sum(1 if scale == 1.0 else 2 for scale in asked.guidance)
     return each * (cells + ways)

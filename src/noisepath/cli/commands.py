@@ -38,6 +38,7 @@ from noisepath.tuned import Tuned, load_tuned, tuned_of_run
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from noisepath.denoiser import Denoise
 
 __all__ = ["run"]
 
@@ -100,9 +101,10 @@ def _sample(command: Sample) -> None:
     negative = None
     if command.negative is not None:
         negative, _ = prompted(denoiser, (command.negative,), (), (), 1, command.cut)
-    solver, spacing = _solver_for(command)
+    model = guided(denoiser, command, negative)
+    solver, spacing = _solver_for(command, model)
     pictures = sample(
-        guided(denoiser, command, negative),
+        model,
         (command.n, *denoiser.info["shape"]),
         seed=command.seed,
         condition=condition,
@@ -124,13 +126,19 @@ def _sample(command: Sample) -> None:
     print(f"{command.n} pictures are in {command.out}, all on one page in {grid}{with_what}")
 
 
-def _solver_for(command: Sample) -> tuple[str | Tuned, str | None]:
-    """What a run is sampled with: the sampler tuned to it, where there is one for so many steps and no other is asked for."""
+def _solver_for(command: Sample, model: Denoise) -> tuple[str | Tuned, str | None]:
+    """What a run is sampled with: the sampler tuned to it, where there is one for so many steps that holds for the model as it
+    is guided, and no other is asked for."""
     if command.solver is None and command.spacing is None:
         steps = DEFAULTS.steps if command.steps is None and command.calls is None else command.steps or command.calls
         path = tuned_of_run(command.run).get(steps or 0)
         if path is not None:
-            return load_tuned(path), None
+            tuned = load_tuned(path)
+            try:
+                tuned.check_view(model)
+                return tuned, None
+            except ValueError as error:
+                print(f"{path} is left aside: {error}")
     return command.solver or DEFAULTS.solver, command.spacing or DEFAULTS.spacing
 
 

@@ -3,7 +3,7 @@
 Trains on scikit-learn's 1,797 digits, draws as many new ones of the same classes, and 1,000 with guidance, and judges them
 as :mod:`noisepath.evaluation` says.  The run's folder then holds the model and
 
-    unguided.png  guided.png  trajectory.png  noise-to-data.gif  schedule.png  loss.png  report.json
+    index.html  unguided.png  guided.png  trajectory.png  noise-to-data.gif  schedule.png  loss.png  report.json
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from noisepath.files import write_whole
 from noisepath.guidance import classifier_free
 from noisepath.sampling import sample, trajectory
 from noisepath.training import TrainConfig, train
+from noisepath.training.allocator import keep_freed_memory
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,6 +38,7 @@ __all__ = ["run"]
 def run(command: Demo) -> None:
     """Train, sample, judge, draw; then say what came out and where it is."""
     start = time.perf_counter()
+    keep_freed_memory()
     dataset = digits()
     labels = _labels(dataset.labels, command.samples)
     print(f"training on {len(dataset)} digits of 8 x 8 pixels")
@@ -96,6 +98,7 @@ def _draw_a_run(command: Demo, denoiser: Denoiser, guided: Denoise) -> None:
 
 def _tell(out: Path, figures: dict[str, Any], reports: dict[str, DigitsReport]) -> None:
     files = {
+        "index.html": "the run on one page: open it in a browser",
         "unguided.png": "new digits, a column for each",
         "guided.png": "the same with guidance",
         "trajectory.png": "noise becoming digits, and the model's belief on the way",

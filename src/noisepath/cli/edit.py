@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -41,9 +41,12 @@ if TYPE_CHECKING:
 
 __all__ = ["level_of", "run"]
 
+T = TypeVar("T")
+
 STRENGTH = 0.6
 JUMPS = 4
 FRAMES = 8
+_WAYS_SOLVER = "ddim"  # to noise and back: each step begins anew
 _GRID = 256  # the longer side of a picture on the page, at most
 _APART = 1 << 16  # numbers of one picture's variations, as editing.variations has them
 
@@ -246,14 +249,14 @@ def _drawn(work: Work, make: Callable[[Tensor, Tensor, dict[str, Any]], Tensor])
 
 
 def _led_out(work: Work, pictures: Tensor) -> Tensor:
-    return invert(work.guided, pictures, condition=work.conditions, **work.options("ddim"))
+    return invert(work.guided, pictures, condition=work.conditions, **work.options(_WAYS_SOLVER))
 
 
 def _led_back(work: Work, noise: Tensor, condition: Condition | None) -> Tensor:
     def made(rows: slice) -> Tensor:
         part = noise[rows]
         told = None if condition is None else condition.rows(rows)
-        options = {**work.options("ddim"), "condition": told, "progress": work.command.progress}
+        options = {**work.options(_WAYS_SOLVER), "condition": told, "progress": work.command.progress}
         return sample(work.guided, part.shape, noise=lambda place: part, **options)
 
     size = work.command.batch_size or len(noise)
@@ -318,16 +321,34 @@ def _write(work: Work, names: Sequence[str], finished: Sequence[Sequence[Canvas]
 
 def _about(work: Work) -> dict[str, object]:
     """How to make it again."""
-    told = (
-        "run", "mask", "box", "outpaint", "between", "invert", "strength", "variations", "frames", "jumps", "classes",
-        "guidance", "solver", "steps", "spacing", "seed",
-    )  # fmt: skip
-    said = {name: value for name in told if (value := getattr(work.command, name)) not in (None, (), False)}
-    if work.mode == "change":
-        said.setdefault("strength", STRENGTH)
-    if work.masks is not None:
-        said.setdefault("jumps", JUMPS)
-    return {"software": f"noisepath {noisepath.__version__}", **said}
+    command, mode = work.command, work.mode
+    holds, ways = work.masks is not None, mode in ("between", "invert")
+    used: dict[str, object] = {
+        "run": command.run,
+        "mask": command.mask,
+        "box": command.box,
+        "outpaint": command.outpaint,
+        "between": command.between,
+        "invert": command.invert or None,
+        "strength": None if ways else _or(command.strength, 1.0 if holds else STRENGTH),
+        "variations": command.variations,
+        "frames": _or(command.frames, FRAMES) if mode == "between" else None,
+        "jumps": _or(command.jumps, JUMPS) if holds else None,
+        "classes": command.classes or None,
+        "prompt": command.prompt or None,
+        "encoder": command.encoder,
+        "guidance": command.guidance,
+        "solver": command.solver or (_WAYS_SOLVER if ways else DEFAULTS.solver),
+        "steps": _or(command.steps, DEFAULTS.steps),
+        "spacing": command.spacing or DEFAULTS.spacing,
+        "seed": command.seed,
+    }
+    return {"software": f"noisepath {noisepath.__version__}", **{n: value for n, value in used.items() if value is not None}}
+
+
+def _or(value: T | None, default: T) -> T:
+    """What was said, 0 too, or the default."""
+    return default if value is None else value
 
 
 def _rows(work: Work, finished: Sequence[Sequence[Canvas]]) -> Iterator[Tensor]:

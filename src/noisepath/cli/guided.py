@@ -9,7 +9,7 @@ import torch
 
 from noisepath.errors import lookup
 from noisepath.guidance import apg, autoguidance, cfg_plus_plus, cfg_zero_star, classifier_free
-from noisepath.guiding import unguidable
+from noisepath.guidance.conditional import undropped
 from noisepath.training.earlier import load_earlier
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def guided(denoiser: Denoiser, command: Sample, negative: Condition | None = Non
             return denoiser
         return autoguidance(denoiser, _weaker(denoiser, command), command.guidance, **extra)
     none = command.guidance == 1.0 and command.method != "cfg_plus_plus"
-    if not none and denoiser.null is not None and (reason := unguidable(denoiser)):
+    if not none and negative is None and (reason := undropped(denoiser)):
         raise ValueError(f"{reason}: sample with --guidance 1, or with --method autoguidance")
     return make(denoiser, command.guidance, **extra)
 

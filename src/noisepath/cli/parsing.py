@@ -82,7 +82,7 @@ def parse(args: Sequence[str]) -> Command:
     _refuse_nothing(kind, words)
     if kind is Train:
         default = _from_file(words)
-        return _checked(_read(Train, words, "noisepath train", default), default)
+        return _checked(_read(Train, words, "noisepath train", default), words)
     return cast(Command, _read(kind, words, f"noisepath {args[0]}"))
 
 
@@ -168,14 +168,21 @@ def _from_file(args: Sequence[str]) -> Train:
     return Train(config=Path(path), pictures=source, recipe=recipe)
 
 
-def _checked(command: Train, default: Train) -> Train:
-    """Settings out of range are errors now; so are those said beside ``--resume``, whose run has its own."""
+_BESIDE_RESUME = ("resume", "data", "text-encoder", "device", "allow-data-change", "evaluate", "progress")
+"""What of ``train`` is not a setting of the run, so that it can be said when a run goes on."""
+
+
+def _checked(command: Train, words: Sequence[str]) -> Train:
+    """Settings out of range are errors now; so are those typed beside ``--resume``, whatever their value, as a run has its
+    own."""
     if command.resume is not None:
-        pairs = ((command.pictures, default.pictures), (command.recipe, default.recipe))
-        said = [f.name for mine, its in pairs for f in fields(mine) if getattr(mine, f.name) != getattr(its, f.name)]
-        said += [name for name in ("out", "config", "overwrite") if getattr(command, name) != getattr(Train(), name)]
-        if other := [name for name in said if name not in ("data", "text_encoder")]:
-            raise ValueError(f"--resume goes on with the run's own settings, so {', '.join(other)} can't be said beside it")
+        typed = {word.split("=")[0].replace("_", "-").removeprefix("--") for word in words if word.startswith("--")}
+        known = [option for option in _options(Train) if option.removeprefix("no-") not in _BESIDE_RESUME]
+        if other := [option for option in known if option in typed]:
+            raise ValueError(
+                f"--resume goes on with the run's own settings, so {', '.join(other)} can't be said beside it: leave it out, "
+                "or train anew with another --out"
+            )
     elif not command.pictures.data:
         raise ValueError("train needs pictures: --data FOLDER, PICTURES.zip, digits or shapes (or a run to --resume)")
     return replace(command, pictures=DataConfig(**vars(command.pictures)), recipe=TrainConfig(**vars(command.recipe)))

@@ -44,8 +44,6 @@ def record(work: Work, finished: Sequence[Sequence[Canvas]], about: Mapping[str,
     said = {name: value for name, value in about.items() if name not in LEFT_OUT}
     if command.guidance == 1.0:
         del said["guidance"]
-    if command.prompt:
-        said["prompt"] = command.prompt
     said["model"] = f"step {work.denoiser.info['steps']:,}"
     made = [
         Edited(

@@ -12,6 +12,7 @@ from noisepath import page
 from noisepath.cli.options import Train
 from noisepath.data.config import BUILT_IN
 from noisepath.training import resume, train
+from noisepath.training.allocator import keep_freed_memory
 from noisepath.training.record import read_run
 
 __all__ = ["run"]
@@ -21,6 +22,8 @@ def run(command: Train, device: str) -> None:
     """Train or resume, then judge, then say where everything is."""
     folder = command.resume or command.out or _folder_for(command.pictures.data)
     say = _say if _is_main() else _say_nothing
+    if device == "cpu":
+        keep_freed_memory()
     if command.resume is not None:
         own = read_run(folder).machine.device
         resume(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from noisepath import noise
 from noisepath.cli.labels import labelled
 from noisepath.guidance import classifier_free
+from noisepath.guiding import unguidable
 from noisepath.training.checkpoint import load
 from noisepath.tuned import FOLDER, Tuned
 from noisepath.tuning import tune
@@ -25,25 +26,21 @@ __all__ = ["run"]
 def run(command: Tune, device: str) -> None:
     """Tune, write ``RUN/tuned/calls-N.json``, and print what was gained."""
     denoiser = load(command.run, device)
-    scales = command.guidance or ((1.0, 2.0) if denoiser.info["class_names"] else (1.0,))
-    began, bar = time.monotonic(), _bar(command.progress)
-    try:
-        made = tune(
-            [classifier_free(denoiser, scale) for scale in scales],
-            denoiser.info["shape"],
-            command.steps,
-            condition=_classes(denoiser, command.seed, device),
-            starts=command.starts,
-            begin_from=command.begin_from,
-            analytic_start=command.analytic_start,
-            seed=command.seed,
-            batch_size=command.batch_size,
-            told=bar,
-            device=device,
-        )
-    finally:
-        if bar is not None:
-            bar.close()
+    guidable = denoiser.info["class_names"] and unguidable(denoiser) is None
+    scales = command.guidance or ((1.0, 2.0) if guidable else (1.0,))
+    began = time.monotonic()
+    made = tune(
+        [classifier_free(denoiser, scale) for scale in scales],
+        steps=command.steps,
+        condition=_classes(denoiser, command.seed, device),
+        starts=command.starts,
+        begin_from=command.begin_from,
+        analytic_start=command.analytic_start,
+        seed=command.seed,
+        batch_size=command.batch_size,
+        progress=command.progress,
+        device=device,
+    )
     for tuned in made:
         path = command.run / FOLDER / f"calls-{tuned.calls}.json"
         replace(tuned, about={**tuned.about, "guidance": list(scales), "seed": command.seed}).save(path)
@@ -77,17 +74,3 @@ def _classes(denoiser: Denoiser, seed: int, device: str) -> Callable[[Sequence[i
         return labelled(denoiser, (drawn * known).long())
 
     return asked
-
-
-def _bar(progress: bool) -> Any:
-    """A bar of the share that is done, with the last line said beside it."""
-    if not progress:
-        return None
-    from tqdm import tqdm
-
-    class Bar(tqdm):  # type: ignore[misc]
-        def __call__(self, share: float, line: str) -> None:
-            self.update(max(round(1000 * share) - self.n, 0))
-            self.set_postfix_str(line)
-
-    return Bar(total=1000, desc="tuning", bar_format="{desc} {percentage:3.0f}% |{bar:20}| {elapsed}<{remaining} {postfix}")

@@ -22,7 +22,7 @@ from noisepath.data.config import DataConfig
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Data", "Dataset", "changed", "digits", "holdout_size", "order", "shown", "some", "split", "unit"]
+__all__ = ["Data", "Dataset", "changed", "described", "digits", "holdout_size", "order", "shown", "some", "split", "unit"]
 
 
 class Data(Protocol):
@@ -134,6 +134,9 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.pictures)
 
+    def __repr__(self) -> str:
+        return described(self)
+
     @property
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W) of one picture."""
@@ -198,6 +201,12 @@ class Dataset:
     def shown(self, seed: int, samples: Iterable[int]) -> list[int]:
         """Which pictures a run with this seed looks at as its n-th, for each n of ``samples``."""
         return shown(len(self), seed, samples)
+
+
+def described(data: Data) -> str:
+    """Data in one line: how many, of what size, and their classes."""
+    known = f"{data.classes} classes" if data.classes else "no classes"
+    return f"{type(data).__name__}({len(data):,} pictures of {' x '.join(map(str, data.shape))}, {known})"
 
 
 def shown(count: int, seed: int, samples: Iterable[int]) -> list[int]:

@@ -7,12 +7,15 @@ bad, there is nothing between: a picture that is cut off is not shown in part.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -150,20 +153,30 @@ if hasattr(os, "register_at_fork"):
 
 @contextmanager
 def _libtiff_silent() -> Iterator[None]:
-    """libtiff writes of damaged files to the process's standard error and has no switch; Pillow's error says it as well."""
+    """libtiff writes of damaged files to the process's standard error, and Pillow's error says it as well: for a while its two
+    handlers are off.  Standard error itself is the whole process's, and is left alone."""
+    handlers = _libtiff_handlers()
     with _libtiff:
-        try:
-            kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-        except OSError:  # there is no standard error
-            yield
-            return
-        os.dup2(nowhere, 2)
+        before = [(handler, handler(None)) for handler in handlers]
         try:
             yield
         finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-            os.close(nowhere)
+            for handler, own in before:
+                handler(own)
+
+
+@cache
+def _libtiff_handlers() -> tuple[Callable[[int | None], int | None], ...]:
+    """What sets libtiff's handlers of errors and of warnings, and gives the one before; none where Pillow's libtiff can't be
+    reached, which then has its say."""
+    try:
+        library = ctypes.CDLL(import_module("PIL._imaging").__file__)  # which libtiff was linked to
+        found = library.TIFFSetErrorHandler, library.TIFFSetWarningHandler
+    except (OSError, AttributeError):
+        return ()
+    for handler in found:
+        handler.restype, handler.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+    return found
 
 
 @contextmanager

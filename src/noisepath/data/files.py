@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from noisepath.data.config import DataConfig
-from noisepath.data.dataset import Data, Dataset, digits, order, shown, unit
+from noisepath.data.dataset import Data, Dataset, described, digits, order, shown, unit
 from noisepath.data.decode import BadPicture, Form, Head, decode, fit, head, quietly
 from noisepath.data.layout import Layout, arrange
 from noisepath.data.memory import Memory
@@ -69,6 +69,9 @@ class Files:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def __repr__(self) -> str:
+        return described(self)
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -35,6 +35,10 @@ class Memory:
         self.bad: dict[int, str] = {}
         """Why a picture can't be read, as far as this process knows."""
 
+    def __repr__(self) -> str:
+        size = " x ".join(map(str, self.shape))
+        return f"Memory({int(self.held.sum()):,} of {self.count:,} pictures of {size}, {self.dtype})"
+
     def __reduce__(self) -> tuple[Any, ...]:
         return Memory, (self.count, self.shape, self.dtype)
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .._lazy import torch
@@ -23,6 +24,7 @@ from ..conditions import Condition, for_batch
 from ..denoiser import Denoise, Moved
 from ..errors import is_whole, shown, whole
 from ..guidance import Transformed
+from ..guidance.transformed import HOLDING
 from ..levels import Level
 from ..noise import Keyed
 from ..sampling import DEFAULTS, numbers_of, sample
@@ -73,7 +75,7 @@ def inpaint(
     check_free(options, *(("start",) if is_full(strength) else ("start", "levels")))
     _check_jumps(repeats, jump)
     if repeats:
-        options["solver"] = _repeated(denoiser, options.get("solver", DEFAULTS.solver), repeats, jump)
+        options["solver"] = _repeated(options.get("solver", DEFAULTS.solver), repeats, jump)
     options["condition"] = _told(pictures, there, options)
     if not is_full(strength):
         options.update(strength=strength, start=pictures)
@@ -109,16 +111,14 @@ def holding(denoiser: Denoise, seed: int = 0) -> Denoise:
     Each time a run goes up, its old noise is covered by new, and so is that of the known part.
     """
 
-    def transform(run: Denoise) -> Denoise:
-        paths = _Paths(seed)
-
+    def transform(run: Denoise, memory: _Paths) -> Denoise:
         def held(x: Tensor, level: Level, condition: Condition | None = None) -> Moved:
             if condition is None or _MASK not in condition:
                 raise ValueError("a denoiser that holds a part of the pictures must be told it: use inpaint")
             others = {name: value for name, value in condition.items() if name not in (_PICTURES, _MASK, _NUMBER)}
             pictures, mask = condition[_PICTURES].to(x), condition[_MASK].to(x)
             known = (mask < level.sigma / (level.alpha + level.sigma)) | (mask == 0.0)
-            noise = paths.noise(level, condition[_NUMBER], x)
+            noise = memory.noise(level, condition[_NUMBER], x)
             x = torch.where(known, level.alpha * pictures + level.sigma * noise, x)
             belief = run(x, level, Condition(others) if others else None)
             if isinstance(belief, Moved):
@@ -127,7 +127,7 @@ def holding(denoiser: Denoise, seed: int = 0) -> Denoise:
 
         return held
 
-    return Transformed(denoiser, transform)
+    return Transformed(denoiser, transform, memory=partial(_Paths, seed), name=HOLDING)
 
 
 class _Paths:
@@ -194,12 +194,14 @@ def jumping(solver: str | Build, *, repeats: int = 1, jump: int = 2) -> Build:
     """A solver whose run goes through each stretch of ``jump`` steps 1 + repeats times (Lugmayr et al. 2201.09865, alg. 1).
 
     From a stretch's lower level s fresh noise leads up to its upper level t, x_t = (alpha_t / alpha_s) x_s + (what is
-    missing to sigma_t) z, which keeps the law of x_s.  A solver that looks back begins anew in each stretch.
+    missing to sigma_t) z, which keeps the law of x_s.  A solver that looks back begins anew in each stretch.  The solver made
+    takes ``data_scale`` for the one that it is made of.
     """
     _check_jumps(repeats, jump)
-    build = resolve(solver)
+    resolve(solver)  # a wrong name is refused at once
 
-    def jumped(levels: Sequence[Level]) -> Tableau:
+    def jumped(levels: Sequence[Level], *, data_scale: float | None = None) -> Tableau:
+        build = resolve(solver, data_scale)
         tables: list[Tableau] = []
         for first in range(0, len(levels) - 1, jump):
             stretch = list(levels[first : first + jump + 1])
@@ -218,10 +220,10 @@ def _up(s: Level, t: Level) -> Tableau:
     return start, Node(t, {0: scale} if scale else {}, {}, {Draw(0, 0): added}, evaluate=False)
 
 
-def _repeated(denoiser: Denoise, solver: str | Build | Tuned, repeats: int, jump: int) -> Build:
+def _repeated(solver: str | Build | Tuned, repeats: int, jump: int) -> Build:
     if isinstance(solver, Tuned):
         raise ValueError("a tuned sampler goes down its own levels once: leave out repeats=, or name a solver")
-    return jumping(resolve(solver, getattr(denoiser, "data_scale", None)), repeats=repeats, jump=jump)
+    return jumping(solver, repeats=repeats, jump=jump)
 
 
 def _check_jumps(repeats: int, jump: int) -> None:

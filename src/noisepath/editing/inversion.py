@@ -24,7 +24,7 @@ from .. import noise
 from .._lazy import torch
 from ..batches import in_batches
 from ..conditions import Condition, for_batch
-from ..denoiser import Denoise, Moved, begin, check_denoiser, device_named, device_of, rows_of
+from ..denoiser import Denoise, Moved, begin, check_denoiser, device_named, device_of, fork, rows_of
 from ..errors import whole
 from ..levels import Level
 from ..loop import Plan, Run, plan, run_loop
@@ -236,6 +236,12 @@ def running(
     check_run(count, condition, batch_size, dtype)
     condition = for_batch(condition, count)
     there = device_of(denoiser) if device is None else device_named(device)
+    plain = begin(denoiser, asked)
+    if fork(denoiser, plain) not in (plain, None):
+        raise ValueError(
+            "this denoiser remembers its calls, so that the way back is no reversal of the way there: give one that does not "
+            "(apg with momentum=0)"
+        )
 
     def make(rows: slice) -> Tensor:
         told = None if condition is None else condition.rows(rows).to(there)

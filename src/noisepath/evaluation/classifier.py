@@ -147,7 +147,7 @@ def train_classifier(
     if min(data.shape[1:]) < SMALLEST:
         raise ValueError(f"a classifier needs pictures of at least {SMALLEST} pixels a side, but these are {data.shape[1:]}")
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(noise.key(recipe.seed, "classifier") >> 1)
+        torch.default_generator.manual_seed(noise.key(recipe.seed, "classifier") >> 1)
         network = _Net(data.shape[0], len(data.class_names)).to(device)
     _fit(network, data, recipe, device, progress)
     network.eval().requires_grad_(False)

@@ -86,7 +86,7 @@ def draw(
         pictures_of = torch.linspace(0, len(train) - 1, asked.n).round().long()
         labels = None if train.labels is None else train.labels[pictures_of]
         condition = denoiser.vocabulary.told(train, pictures_of.tolist(), device)
-    elif denoiser.null is not None and train.labels is not None:
+    elif takes_classes(denoiser) and train.labels is not None:
         labels = in_proportion(train.labels, train.classes, asked.n)
         condition = Condition(label=labels.to(device))
     pictures = sample(
@@ -101,10 +101,19 @@ def draw(
         progress=progress,
         device=device,
     )
-    calls = count_calls(design(denoiser.schedule, solver=asked.solver, steps=asked.steps, spacing=asked.spacing))
+    width = getattr(denoiser, "data_scale", None)
+    run = design(
+        denoiser.schedule, solver=asked.solver, steps=asked.steps, spacing=asked.spacing, data_scale=width
+    )
+    calls = count_calls(run)
     calls = calls if guidance == 1 else 2 * calls
     sampling = Sampling(asked.solver, asked.spacing, asked.steps, calls, float(guidance), asked.seed)
     return Drawn(sampling, as_saved(pictures), labels)
+
+
+def takes_classes(denoiser: Denoiser) -> bool:
+    """Whether a model is told its pictures' class; one that was never trained without has no null."""
+    return denoiser.null is not None or bool(getattr(getattr(denoiser, "vocabulary", None), "classes", 0))
 
 
 def told_more(denoiser: Denoiser) -> bool:
@@ -293,7 +302,7 @@ def losses(
     def of(data: Data) -> list[Mean]:
         which = chosen(len(data), count, seed, "loss by level")
         pictures, labels, shown = read(data, which)
-        told: Tensor | Condition | None = None if denoiser.null is None else labels
+        told: Tensor | Condition | None = labels if takes_classes(denoiser) else None
         if told_more(denoiser):
             told = denoiser.vocabulary.told(data, shown, device)
         found = loss_by_level(denoiser, pictures, told, log_snrs=at, seed=seed, device=device, progress=progress)

@@ -27,6 +27,7 @@ from noisepath.evaluation.judging import Asked, Drawn, draw, judge, losses, told
 from noisepath.evaluation.report import FILE, Reader, Report, SampleSet, write_report
 from noisepath.evaluation.space import Space
 from noisepath.evaluation.standards import Real, gather
+from noisepath.guiding import unguidable
 from noisepath.sampling import DEFAULTS
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def evaluate(
         batch_size=batch_size,
     )
     if not conditional and asked.guidance != (1.0,):
-        raise ValueError("this model was trained without classes, so it can't be guided: leave guidance out")
+        raise ValueError(f"{unguidable(denoiser) or 'these pictures have no classes to guide to'}: leave guidance out")
     folder = Path(run) / FOLDER if out is None else Path(out)
     spaces, reader, more = _judges(features, train, held_out, config, folder, device, progress)
     report = evaluate_model(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -64,7 +65,7 @@ def classifier_free(
         guided = torch.lerp(untold, told, scale)
         return _rescaled(guided, told, rescale) if rescale else guided
 
-    return _guided(denoiser, Scale.of(scale, interval=interval), negative, together, lambda: combine)
+    return _guided("classifier_free", denoiser, Scale.of(scale, interval=interval), negative, together, combine)
 
 
 def composed(
@@ -110,7 +111,8 @@ def composed(
         return guided
 
     others = () if together else (denoiser,) * (count - 1)
-    return Transformed(denoiser, transform, others, (_away(denoiser, negative), *given, *scales))
+    all_told: list[Given | Scale] = [_away(denoiser, negative), *given, *scales]
+    return Transformed(denoiser, transform, others, all_told, stateless=True, name="composed")
 
 
 def cfg_plus_plus(
@@ -131,7 +133,8 @@ def cfg_plus_plus(
         guided = torch.lerp(untold, told, scale)
         return Moved(torch.add(x, guided - untold, alpha=level.alpha), guided)
 
-    return _guided(denoiser, Scale.of(scale, none=None, least=0.0, most=1.0), negative, together, lambda: combine)
+    chosen = Scale.of(scale, none=None, least=0.0, most=1.0)
+    return _guided("cfg_plus_plus", denoiser, chosen, negative, together, combine)
 
 
 def cfg_zero_star(
@@ -164,8 +167,8 @@ def cfg_zero_star(
         away = _share(towards, away) * away
         return at - torch.lerp(away, towards, scale)
 
-    guided = _guided(denoiser, Scale.of(scale, interval=interval), negative, together, lambda: combine)
-    return Transformed(guided, partial(_resting, zero)) if zero else guided
+    guided = _guided("cfg_zero_star", denoiser, Scale.of(scale, interval=interval), negative, together, combine)
+    return Transformed(guided, partial(_resting, zero), stateless=True, name="zero_init") if zero else guided
 
 
 def apg(
@@ -197,22 +200,29 @@ def apg(
             raise ValueError(f"{name} must be a finite number, but got {shown(value)}")
     within("norm", norm, 0.0, above=True)
 
-    def begun() -> Combine:
-        before: Tensor | None = None
+    make = partial(_Projected, eta, momentum, norm)
+    memory = make if momentum else None  # without momentum no call knows of another
+    return _guided("apg", denoiser, Scale.of(scale, interval=interval), negative, together, make(), memory)
 
-        def combine(x: Tensor, level: Level, told: Tensor, untold: Tensor, scale: float | Tensor) -> Tensor:
-            nonlocal before
-            apart = told - untold
-            if before is not None and before.shape == apart.shape and momentum:
-                apart = torch.add(apart, before, alpha=momentum)
-            before = apart.detach()  # not yet shortened: the paper's running average
-            apart = _no_longer(apart, norm)
-            along = _share(apart, told, empty=0.0) * told
-            return told + (scale - 1.0) * (apart + (eta - 1.0) * along)
 
-        return combine
+@dataclass
+class _Projected:
+    """APG's guided belief, with the difference of the call before: one for each run."""
 
-    return _guided(denoiser, Scale.of(scale, interval=interval), negative, together, begun)
+    eta: float
+    momentum: float
+    norm: float
+    before: Tensor | None = None
+
+    def __call__(self, x: Tensor, level: Level, told: Tensor, untold: Tensor, scale: float | Tensor) -> Tensor:
+        apart = told - untold
+        if self.momentum:
+            if self.before is not None and self.before.shape == apart.shape:
+                apart = torch.add(apart, self.before, alpha=self.momentum)
+            self.before = apart.detach()  # not yet shortened: the paper's running average
+        apart = _no_longer(apart, self.norm)
+        along = _share(apart, told, empty=0.0) * told
+        return told + (scale - 1.0) * (apart + (self.eta - 1.0) * along)
 
 
 # What they share -----------------------------------------------------------------------------------------------------
@@ -228,18 +238,25 @@ def _check_pairs(pairs: object) -> None:
 
 
 def _guided(
-    denoiser: Denoise, scale: Scale, negative: Condition | None, together: bool, begun: Callable[[], Combine]
+    name: str,
+    denoiser: Denoise,
+    scale: Scale,
+    negative: Condition | None,
+    together: bool,
+    combine: Combine,
+    memory: Callable[[], Combine] | None = None,
 ) -> Denoise:
-    """Both beliefs combined; ``begun`` gives what combines them, afresh for each run."""
+    """Both beliefs combined by ``combine``; or by what ``memory`` makes afresh for each run, if calls know of each other."""
     if scale.is_none:
         return denoiser
 
-    def transform(*parts: Denoise | Given | Scale) -> Denoise:
+    def transform(*parts: Denoise | Given | Scale, memory: Combine = combine) -> Denoise:
         *runs, away, scale = parts
         assert isinstance(away, Given) and isinstance(scale, Scale)
-        return _of_two([run for run in runs if not isinstance(run, Given | Scale)], away, scale, begun())
+        return _of_two([run for run in runs if not isinstance(run, Given | Scale)], away, scale, memory)
 
-    return Transformed(denoiser, transform, () if together else (denoiser,), (_away(denoiser, negative), scale))
+    others, told = () if together else (denoiser,), (_away(denoiser, negative), scale)
+    return Transformed(denoiser, transform, others, told, memory, stateless=memory is None, name=name)
 
 
 def _of_two(runs: Sequence[Denoise], away: Given, scale: Scale, combine: Combine) -> Denoise:
@@ -265,24 +282,41 @@ def _asked(runs: Sequence[Denoise], x: Tensor, level: Level, conditions: Sequenc
     return belief(runs[0](torch.cat([x] * count), level, Condition.cat(conditions))).chunk(count)
 
 
+def undropped(denoiser: Denoise) -> str | None:
+    """Why a model has no null condition though it has a condition: it was never trained without; None of any other."""
+    training = (getattr(denoiser, "info", None) or {}).get("training") or {}
+    takes = getattr(denoiser, "null", None) is not None or bool(getattr(denoiser, "vocabulary", None))
+    if takes and training.get("drop_condition") == 0:
+        return "this model was trained without condition dropout (drop_condition 0), so its null condition means nothing"
+    return None
+
+
 def _away(denoiser: Denoise, negative: Condition | None) -> Given:
     """Where guidance leads away from: ``negative``, or the model's null."""
     null: Condition | None = getattr(denoiser, "null", None)
     if negative is not None:
         return Given(negative)
-    training = (getattr(denoiser, "info", None) or {}).get("training") or {}
-    if training.get("drop_condition") == 0:
-        raise ValueError(
-            "this model was trained without condition dropout (drop_condition 0), so its null condition means nothing, and it "
-            "can't be guided away from it: say what to lead away from (negative=), or use scale 1"
-        )
+    if (reason := undropped(denoiser)) is not None:
+        raise ValueError(f"{reason}: train it with some, give what to lead away from (negative=), or use scale 1")
     if null is None:
-        raise ValueError(
-            "this denoiser has no null condition for guidance to lead away from. If the network was trained with condition "
-            "dropout, name what stood in the condition's place: Denoiser(..., null=10) for the label 10, or "
-            "null=Condition(...); else say what to lead away from (negative=), or use scale 1"
-        )
+        raise ValueError(f"this model has no null condition, so it can't be guided: {_why_no_null(denoiser)}")
     return Given(null)
+
+
+def _why_no_null(denoiser: Denoise) -> str:
+    """What is missing: of a model that was trained here the training, of any other the argument."""
+    while isinstance(denoiser, Transformed):
+        denoiser = denoiser.inner
+    if getattr(denoiser, "vocabulary", None) is not None:
+        return (
+            "it was trained without a condition, or without dropping it now and then (condition dropout). Train it so, say "
+            "what to lead away from (negative=), or use scale 1"
+        )
+    return (
+        "no null= was given. Where the network learned one by condition dropout, name it, null=Condition(label=...) or "
+        "null=Condition(text=...) of one sample (Denoiser, Denoiser.from_diffusers); say what to lead away from (negative=), "
+        "or use scale 1"
+    )
 
 
 def _resting(zero: float, run: Denoise) -> Denoise:

@@ -52,7 +52,7 @@ def autoguidance(
 
         return guided
 
-    return Transformed(good, transform, (bad,), (chosen,))
+    return Transformed(good, transform, (bad,), (chosen,), stateless=True, name="autoguidance")
 
 
 def classifier(
@@ -96,37 +96,35 @@ def classifier(
                 return belief(run(x, level, condition))
             said = [part.of(x) for part in given]
             near = Level(_NEARLY_NOISE * level.sigma, level.sigma) if level.is_noise else level
-            believed, slope = _with_slope(
-                lambda x: belief(run(x, near, None if condition is None else _recordable(condition))),
-                lambda D: log_p(D, *map(_recordable, said)),
-                x,
-            )
+            believed, slope = _with_slope(run, near, condition, lambda D: log_p(D, *said), x)
             if near is not level:
                 believed = belief(run(x, level, condition))
             return believed + here * (near.sigma**2 / near.alpha) * slope
 
         return guided
 
-    return Transformed(denoiser, transform, (), (chosen,) if towards is None else (Given(towards), chosen))
+    said = (chosen,) if towards is None else (Given(towards), chosen)
+    return Transformed(denoiser, transform, (), said, stateless=True, name="classifier")
 
 
-def _copy(x: Tensor) -> Tensor:
-    """A tensor that autograd can record: one that inference mode has made is copied, outside of it."""
-    return x.clone() if x.is_inference() else x
-
-
-def _recordable(condition: Condition) -> Condition:
-    """A condition of such tensors."""
-    return Condition({name: _copy(value) for name, value in condition.items()})
-
-
-def _with_slope(ask: Callable[[Tensor], Tensor], log_p: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
-    """The belief at x, and the gradient of its log p with regard to x."""
+def _with_slope(
+    run: Denoise, level: Level, condition: Condition | None, log_p: Callable[[Tensor], Tensor], x: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The belief at x, and the gradient of its log p with regard to x; within ``torch.inference_mode`` too."""
     outer = torch.is_grad_enabled() and x.requires_grad  # somebody wants a gradient through this one
     with torch.inference_mode(False), torch.enable_grad():
-        at = x if outer else _copy(x.detach()).requires_grad_()
-        believed = ask(at)
-        value = log_p(believed)
+        at = x if outer else _of_its_own(x).detach().requires_grad_()
+        told = None if condition is None else Condition({name: _of_its_own(value) for name, value in condition.items()})
+        try:
+            believed = belief(run(at, level, told))
+            value = log_p(believed)
+        except RuntimeError as error:
+            if "Inference tensors" not in str(error):
+                raise
+            raise ValueError(
+                "classifier guidance takes a gradient, but the weights of the model, or a tensor of log_p, were made within "
+                "torch.inference_mode(), where nothing has one: load the model outside of it (sampling may stay inside)"
+            ) from error
         if not isinstance(value, torch.Tensor) or value.shape != (len(x),):
             got = f"shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else type(value).__name__
             raise ValueError(f"log_p must give a tensor ({len(x)},), one number for each picture, but gave {got}")
@@ -134,3 +132,8 @@ def _with_slope(ask: Callable[[Tensor], Tensor], log_p: Callable[[Tensor], Tenso
             raise ValueError("log_p's answer has no gradient: model and log_p must let it through (no detach, no no_grad)")
         (slope,) = torch.autograd.grad(value.sum(), at, create_graph=outer)
     return (believed, slope) if outer else (believed.detach(), slope)
+
+
+def _of_its_own(value: Tensor) -> Tensor:
+    """The tensor, or where it was made within ``torch.inference_mode`` a copy that a gradient may know."""
+    return value.clone() if value.is_inference() else value

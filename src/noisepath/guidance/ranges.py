@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._lazy import torch
+from ..clipping import clip_to_range, threshold
 from ..conditions import Condition
 from ..denoiser import Denoise
 from ..errors import is_number, shown
@@ -25,11 +25,11 @@ def clip(denoiser: Denoise, low: float = -1.0, high: float = 1.0) -> Denoise:
 
     def transform(run: Denoise) -> Denoise:
         def clipped(x: Tensor, level: Level, condition: Condition | None = None) -> Tensor:
-            return belief(run(x, level, condition)).clamp(low, high)
+            return clip_to_range(belief(run(x, level, condition)), low, high)
 
         return clipped
 
-    return Transformed(denoiser, transform)
+    return Transformed(denoiser, transform, stateless=True, name="clip")
 
 
 def dynamic_threshold(denoiser: Denoise, percentile: float = 99.5, limit: float = 1.0) -> Denoise:
@@ -46,14 +46,8 @@ def dynamic_threshold(denoiser: Denoise, percentile: float = 99.5, limit: float 
 
     def transform(run: Denoise) -> Denoise:
         def held(x: Tensor, level: Level, condition: Condition | None = None) -> Tensor:
-            believed = belief(run(x, level, condition))
-            sizes = believed.abs().flatten(1)
-            if sizes.dtype.itemsize < 4:  # quantiles are for float32 and float64
-                sizes = sizes.float()
-            most = torch.quantile(sizes, percentile / 100.0, dim=1).clamp(min=limit).to(believed.dtype)
-            most = most.view(-1, *(1,) * (x.ndim - 1))
-            return torch.minimum(torch.maximum(believed, -most), most) * (limit / most)
+            return threshold(belief(run(x, level, condition)), percentile / 100.0, limit)
 
         return held
 
-    return Transformed(denoiser, transform)
+    return Transformed(denoiser, transform, stateless=True, name="dynamic_threshold")

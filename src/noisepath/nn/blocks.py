@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from noisepath.nn.attend import Attend, heads_for
+from noisepath.nn.dropout import Dropout
 
 __all__ = [
     "Attention", "CrossAttention", "Downsample", "Enter", "Leave", "Modulated", "ResidualBlock", "Upsample", "beside", "crop",
@@ -103,7 +104,7 @@ class ResidualBlock(nn.Module):
         self.norm_in = group_norm(inputs, groups)
         self.conv_in = nn.Conv2d(inputs, outputs, 3, padding=1)
         self.modulated = Modulated(outputs, embedding, groups)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.conv_out = zero(nn.Conv2d(outputs, outputs, 3, padding=1))
         self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 

@@ -9,54 +9,78 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
-from noisepath.errors import lookup
-from noisepath.nn.parts import Part, parts_from
+from noisepath.errors import explain_options, lookup
+from noisepath.nn.parts import Part, parts_from, plain
+from noisepath.printing import changed
 
 __all__ = ["SIZES", "UNetConfig"]
 
 
+_ELSEWHERE = {
+    "attention_head_dim": "head_channels",
+    "attention_levels": "attention",
+    "block_out_channels": "channels",
+    "layers_per_block": "blocks",
+    "norm_num_groups": "groups",
+    "num_class_embeds": "classes",
+    "num_classes": "classes",
+    "num_res_blocks": "blocks",
+    "time_embed_dim": "embedding",
+}
+"""What other libraries call an option -> its name here."""
+
+
+@explain_options(_ELSEWHERE)
 @dataclass(frozen=True)
 class UNetConfig:
-    """Every number of a :class:`noisepath.nn.UNet`."""
+    """Every number of a :class:`noisepath.nn.UNet`.
+
+    Args:
+        in_channels: channels of the picture that enters.
+        out_channels: channels of the prediction that leaves.
+        channels: width at each level, full size first; one entry per level.
+        blocks: residual blocks per level on the way down, and again on the way up.
+        attention: levels with self-attention after each residual block.
+        head_channels: channels per attention head (a width it does not divide gets fewer, wider heads).
+        groups: groups of each group norm (a width it does not divide gets the next smaller count that does).
+        embedding: width of the vector that carries time and class to the blocks.
+        classes: number of classes; label ``classes`` itself is "no class".  0: unconditional.
+        conditions: what else is known of a picture beside its class: texts, numbers, pictures (:mod:`noisepath.nn.parts`).
+        dropout: dropout inside the residual blocks.
+        fold: side of the squares of pixels that become the channels of one place before level 0: 2 makes the network four
+            times cheaper, and its last layers, which see the picture itself again, smooth the seams.  1: none.
+        spectrum: height and width of the training pictures, for a network that starts as their best linear denoiser in place
+            of 0 (:class:`noisepath.nn.LinearPart` measures their power spectrum); with EDM's preconditioning alone.
+            None: it starts as 0.
+        positions: number of waves along each axis that enter as more channels and show where in the picture a pixel is.
+            Convolutions learn that from the edges alone, and slowly; for texts that speak of places.  0: none.
+        expects: width of a small part that draws the mean picture of a text (:class:`noisepath.nn.Expected`), which enters
+            as more channels.  0: none.
+        time_scale: what t is multiplied with before its sines and cosines, which resolve a range of about 1000 best.
+
+    TypeError for an unknown option, ValueError for a value that can't be, naming it and what is allowed.
+    """
 
     in_channels: int = 1
-    """Channels of the picture that enters."""
     out_channels: int = 1
-    """Channels of the prediction that leaves."""
     channels: tuple[int, ...] = (48, 96)
-    """Width at each level, full size first; one entry per level."""
     blocks: int = 1
-    """Residual blocks per level on the way down, and again on the way up."""
     attention: tuple[int, ...] = (1,)
-    """Levels with self-attention after each residual block."""
     head_channels: int = 32
-    """Channels per attention head (a width it does not divide gets fewer, wider heads)."""
     groups: int = 16
-    """Groups of each group norm (a width it does not divide gets the next smaller count that does)."""
     embedding: int = 192
-    """Width of the vector that carries time and class to the blocks."""
     classes: int = 0
-    """Number of classes; label ``classes`` itself is "no class".  0: unconditional."""
     conditions: tuple[Part, ...] = ()
-    """What else the network is told of a picture, beside its class (:mod:`noisepath.nn.parts`)."""
     dropout: float = 0.0
-    """Dropout inside the residual blocks."""
     fold: int = 1
-    """Side of the squares of pixels that become the channels of one place before level 0: 2 makes the network four times
-    cheaper, and its last layers, which see the picture itself again, smooth the seams.  1: none."""
     spectrum: tuple[int, int] | None = None
-    """Height and width of the pictures whose spectrum the network holds, and begins with as the best linear denoiser
-    (:class:`noisepath.nn.LinearPart`), which goes with EDM's preconditioning alone.  None: it begins with 0."""
     positions: int = 0
-    """Waves along each axis that enter beside the picture and say where in it a place is, which convolutions learn from its
-    edges alone, and slowly: for texts that speak of places.  0: none."""
     expects: int = 0
-    """Width of the part that says which picture texts make one expect (:class:`noisepath.nn.Expected`), which the network is
-    told.  0: none."""
     time_scale: float = 1.0
-    """What t is multiplied with before its sines and cosines, which resolve a range of about 1000 best."""
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            object.__setattr__(self, field.name, plain(getattr(self, field.name)))
         for name in ("in_channels", "out_channels", "blocks", "head_channels", "groups", "embedding", "fold"):
             if not _is_int(value := getattr(self, name)) or value < 1:
                 raise ValueError(f"UNetConfig: {name} must be a whole number >= 1, but is {value!r}")
@@ -82,6 +106,9 @@ class UNetConfig:
             )
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"UNetConfig: dropout must be in [0, 1), but is {self.dropout}")
+
+    def __repr__(self) -> str:
+        return changed(self, ("channels", "blocks", "attention", "embedding"))
 
     @classmethod
     def named(cls, size: str, **changes: Any) -> Self:

@@ -20,8 +20,10 @@ from noisepath.embedding import get_timestep_embedding
 from noisepath.nn.attend import Attend, FeedForward
 from noisepath.nn.blocks import beside, crop, pad, zero
 from noisepath.nn.dit_config import DiTConfig
+from noisepath.nn.dropout import Dropout
 from noisepath.nn.linear import LinearPart, around
-from noisepath.nn.told import Heard, Told, check_pictures, hear, reading
+from noisepath.nn.parts import Needs
+from noisepath.nn.told import Heard, Told, check_pictures, hear, reading, times_for
 
 __all__ = ["DiT", "DiTBlock", "positions"]
 
@@ -57,7 +59,7 @@ class DiTBlock(nn.Module):
         self.norm_cross = nn.LayerNorm(width) if cross else None
         self.cross = Attend(width, heads, width) if cross else None
         self.modulation = nn.Linear(width, 6 * width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, e: Tensor, heard: Heard, mask: Tensor | None = None) -> Tensor:
         """x: (B, N, W), e: (B, W), mask: (B, N), true where x says something -> same shape as x."""
@@ -77,6 +79,9 @@ class DiT(nn.Module):
     At initialisation every block is the identity and its output is exactly 0, or with ``config.spectrum`` that of the best
     linear denoiser, once ``linear.measure`` has been given pictures.
     """
+
+    needs: Needs = "nothing"
+    """What a call has to be given of the condition, since the network was never trained without it."""
 
     def __init__(self, config: DiTConfig | None = None) -> None:
         super().__init__()
@@ -117,27 +122,28 @@ class DiT(nn.Module):
         """For one run: what is said, with each text read once (:func:`noisepath.nn.told.reading`)."""
         return reading(self.told)
 
-    def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None, **said: Tensor) -> Tensor:
+    def forward(self, x: Tensor, t: Tensor | float, label: Tensor | None = None, **said: Tensor) -> Tensor:
         """The prediction for noisy pictures.
 
         Args:
             x: (B, in_channels, H, W), any H and W >= 1.
-            t: (B,) float, the time (times ``config.time_scale``, about 0 to 1000).
+            t: the time (times ``config.time_scale``, about 0 to 1000): (B,), or one number for all.
             label: (B,) int64 in 0 .. classes, where ``classes`` means "no class"; ``None``: no class for all.
             said: by name what else is told (``config.conditions``); what is left out says nothing.
 
         Returns:
             (B, out_channels, H, W).
         """
+        check_pictures(x, self.config.in_channels, "DiT")
+        t = times_for(x, t, "DiT")
         e, heard = self._embed(x, t, label, said)
         return around(self.linear, x, t, lambda seen: self._features(beside(seen, heard.channels), e, heard))
 
     def _embed(self, x: Tensor, t: Tensor, label: Tensor | None, said: Mapping[str, Tensor]) -> tuple[Tensor, Heard]:
-        """Check the inputs; e: (B, width), and what else was heard."""
-        check_pictures(x, t, self.config.in_channels, "DiT")
+        """e: (B, width), and what else was heard."""
         features = get_timestep_embedding(t * self.config.time_scale, TIME_FEATURES, downscale_freq_shift=0.0)
         e: Tensor = self.embed_time(features.to(x.dtype))
-        heard = hear(self.embed_label, self.told, x, label, said, "DiT")
+        heard = hear(self.embed_label, self.told, x, label, said, "DiT", self.needs)
         return F.silu(e if heard.vector is None else e + heard.vector), heard
 
     def _features(self, x: Tensor, e: Tensor, heard: Heard) -> Tensor:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
-from noisepath.errors import lookup
-from noisepath.nn.parts import Part, parts_from
+from noisepath.errors import explain_options, lookup
+from noisepath.nn.parts import Part, parts_from, plain
+from noisepath.printing import changed
 
 __all__ = ["DIT_SIZES", "TEXTS", "DiTConfig"]
 
@@ -18,37 +19,58 @@ TEXTS = {
 """Ways in which a transformer hears texts."""
 
 
+_ELSEWHERE = {
+    "hidden_size": "width",
+    "num_attention_heads": "heads",
+    "num_class_embeds": "classes",
+    "num_classes": "classes",
+    "num_heads": "heads",
+    "num_layers": "depth",
+    "patch_size": "patch",
+}
+"""What other libraries call an option -> its name here."""
+
+
+@explain_options(_ELSEWHERE)
 @dataclass(frozen=True)
 class DiTConfig:
-    """Every number of a :class:`noisepath.nn.DiT`."""
+    """Every number of a :class:`noisepath.nn.DiT`.
+
+    Args:
+        in_channels: channels of the picture that enters.
+        out_channels: channels of the prediction that leaves.
+        width: width of a token, a multiple of 4 and of ``heads``.
+        depth: number of blocks.
+        heads: heads of each attention.
+        patch: side of the squares of pixels that become a token each.
+        classes: number of classes; label ``classes`` itself is "no class".  0: unconditional.
+        conditions: what else is known of a picture beside its class: texts, numbers, pictures (:mod:`noisepath.nn.parts`).
+        text: how texts and features reach the blocks, "cross" or "context" (:data:`TEXTS`).
+        dropout: dropout of what each attention and each feed-forward layer adds.
+        spectrum: height and width of the training pictures, for a network that starts as their best linear denoiser in place
+            of 0 (:class:`noisepath.nn.LinearPart` measures their power spectrum); with EDM's preconditioning alone.
+            None: it starts as 0.
+        time_scale: what t is multiplied with before its sines and cosines, which resolve a range of about 1000 best.
+
+    TypeError for an unknown option, ValueError for a value that can't be, naming it and what is allowed.
+    """
 
     in_channels: int = 1
-    """Channels of the picture that enters."""
     out_channels: int = 1
-    """Channels of the prediction that leaves."""
     width: int = 128
-    """Width of a token, a multiple of 4 and of ``heads``."""
     depth: int = 6
-    """Blocks."""
     heads: int = 4
-    """Heads of each attention."""
     patch: int = 2
-    """Side of the squares of pixels that become a token each."""
     classes: int = 0
-    """Number of classes; label ``classes`` itself is "no class".  0: unconditional."""
     conditions: tuple[Part, ...] = ()
-    """What else the network is told of a picture, beside its class (:mod:`noisepath.nn.parts`)."""
     text: str = "cross"
-    """How texts and features are heard (:data:`TEXTS`)."""
     dropout: float = 0.0
-    """Dropout of what each attention and each feed-forward layer adds."""
     spectrum: tuple[int, int] | None = None
-    """Height and width of the pictures whose spectrum the network holds, and begins with as the best linear denoiser
-    (:class:`noisepath.nn.LinearPart`), which goes with EDM's preconditioning alone.  None: it begins with 0."""
     time_scale: float = 1.0
-    """What t is multiplied with before its sines and cosines, which resolve a range of about 1000 best."""
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            object.__setattr__(self, field.name, plain(getattr(self, field.name)))
         for name in ("in_channels", "out_channels", "width", "depth", "heads", "patch"):
             if not _is_int(value := getattr(self, name)) or value < 1:
                 raise ValueError(f"DiTConfig: {name} must be a whole number >= 1, but is {value!r}")
@@ -69,6 +91,9 @@ class DiTConfig:
             )
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"DiTConfig: dropout must be in [0, 1), but is {self.dropout}")
+
+    def __repr__(self) -> str:
+        return changed(self, ("width", "depth", "heads", "patch"))
 
     @classmethod
     def named(cls, size: str, **changes: Any) -> Self:

@@ -14,16 +14,19 @@ NaN may stand for a part of a row: one value of several, the places after a text
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from noisepath.errors import lookup, shown
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["KINDS", "Part", "check_range", "parts_from"]
+__all__ = ["KINDS", "Needs", "Part", "always_told", "check_range", "parts_from", "plain"]
+
+Needs = Literal["nothing", "something", "everything"]
+"""What of its condition a network has to be given, since it was never trained without."""
 
 KINDS = {
     "class": "one of some classes",
@@ -103,6 +106,16 @@ class Part:
             raise ValueError(f"condition {self.name!r} takes finite numbers, and NaN for what is not said, but holds infinity")
 
 
+def always_told(missing: Sequence[str]) -> str:
+    """What is said where a model was never shown a sample without these parts of its condition, and is asked without them."""
+    names = ", ".join(missing)
+    return (
+        f"this model was trained with {names} always given (drop_condition 0), so it has never seen a sample without: give it, "
+        f"as in Condition({', '.join(f'{name}=...' for name in missing)}); to sample and guide without, train with condition "
+        "dropout (drop_condition 0.1)"
+    )
+
+
 def check_range(what: str, value: Tensor, most: int) -> None:
     """ValueError unless they are whole numbers from 0 to ``most``; those on an accelerator are not waited for."""
     import torch
@@ -122,3 +135,10 @@ def parts_from(values: Any) -> tuple[Part, ...]:
     if twice := {name for name in names if names.count(name) > 1}:
         raise ValueError(f"conditions need names of their own, but {', '.join(sorted(twice))} is there twice")
     return parts
+
+
+def plain(value: Any) -> Any:
+    """numpy's numbers as Python's, which JSON takes, and lists as tuples; all else as it is."""
+    if isinstance(value, list | tuple):
+        return tuple(plain(entry) for entry in value)
+    return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value

@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from noisepath.errors import unknown
+from noisepath.errors import is_number, shown, unknown
 from noisepath.nn.attend import TextEncoder
-from noisepath.nn.parts import Part, check_range
+from noisepath.nn.parts import Needs, Part, always_told, check_range
 
-__all__ = ["Encoded", "Heard", "Told", "check_names", "check_pictures", "hear", "reading"]
+__all__ = ["Encoded", "Heard", "Told", "check_names", "check_pictures", "hear", "reading", "times_for"]
 
 OCTAVES = 5
 """Sines and cosines of a value v: sin(2^j v), cos(2^j v) for j = -1 .. OCTAVES - 2."""
@@ -130,18 +130,43 @@ class Told(nn.Module):
         return Heard(vector, torch.cat(places, 1), torch.cat(masks, 1), torch.cat(channels, 1) if channels else None)
 
 
-def check_pictures(x: Tensor, t: Tensor, channels: int, what: str) -> None:
-    """ValueError unless x is (B, channels, H, W) and t is (B,)."""
+def check_pictures(x: Tensor, channels: int, what: str) -> None:
+    """ValueError unless x is (B, channels, H, W)."""
     if x.ndim != 4 or x.shape[1] != channels:
         raise ValueError(f"the {what} takes x of shape (B, {channels}, H, W), but got {tuple(x.shape)}")
-    if t.shape != x.shape[:1]:
-        raise ValueError(f"the {what} takes one t per picture, shape ({len(x)},), but got {tuple(t.shape)}")
+
+
+def times_for(x: Tensor, t: Tensor | float, what: str) -> Tensor:
+    """t as floats (B,), one for each sample of x: given so, or one for all (a number, a tensor of shape () or (1,))."""
+    if not isinstance(t, Tensor):
+        if not is_number(t) or isinstance(t, bool):
+            raise TypeError(f"the {what} takes t as a number or a tensor, but got {shown(t)}")
+        return torch.full((len(x),), float(t), dtype=torch.promote_types(x.dtype, torch.float32), device=x.device)
+    if t.is_complex() or t.dtype == torch.bool:
+        raise ValueError(f"the {what} takes t in real numbers, but got {t.dtype}")
+    if t.shape != x.shape[:1] and tuple(t.shape) not in ((), (1,)):
+        raise ValueError(
+            f"the {what} takes one t per picture, shape ({len(x)},), but got {tuple(t.shape)} (one for all is a number)"
+        )
+    t = t if t.is_floating_point() else t.float()
+    return t if t.shape == x.shape[:1] else t.to(x.device).expand(len(x))
 
 
 def hear(
-    classes: nn.Embedding | None, told: Told | None, x: Tensor, label: Tensor | None, said: Mapping[str, Any], what: str
+    classes: nn.Embedding | None,
+    told: Told | None,
+    x: Tensor,
+    label: Tensor | None,
+    said: Mapping[str, Any],
+    what: str,
+    needs: Needs = "nothing",
 ) -> Heard:
-    """Class and conditions of the pictures x (B, C, H, W), for a network whose ``classes`` has "no class" as its last row."""
+    """Class and conditions of the pictures x (B, C, H, W), for a network whose ``classes`` has "no class" as its last row.
+
+    needs: what has to be said, since the network was never trained without it: ValueError where it is not.
+    """
+    if needs != "nothing":
+        _check_needs(classes, told, label, said, needs)
     vector: Tensor | None = None
     if classes is not None:
         vector = classes(_label(label, x, classes.num_embeddings - 1, what))
@@ -156,6 +181,20 @@ def hear(
     if vector is None:
         return heard
     return heard._replace(vector=vector if heard.vector is None else vector + heard.vector)
+
+
+def _check_needs(
+    classes: nn.Embedding | None, told: Told | None, label: Tensor | None, said: Mapping[str, Any], needs: Needs
+) -> None:
+    names = [*(["label"] if classes is not None else []), *(part.name for part in (() if told is None else told.parts))]
+    given = {**said, **({} if label is None else {"label": label})}
+    missing = [name for name in names if given.get(name) is None]
+    if missing and (needs == "everything" or len(missing) == len(names)):
+        raise ValueError(always_told(missing))
+    # the class that means none; labels on an accelerator are not waited for
+    alone = classes is not None and label is not None and (needs == "everything" or len(names) == 1)
+    if alone and label.device.type == "cpu" and bool((label == classes.num_embeddings - 1).any()):  # type: ignore[union-attr]
+        raise ValueError(always_told(["label"]))
 
 
 def _label(label: Tensor | None, x: Tensor, classes: int, what: str) -> Tensor:

@@ -33,7 +33,8 @@ from noisepath.nn.blocks import (
 from noisepath.nn.config import UNetConfig
 from noisepath.nn.expected import Expected
 from noisepath.nn.linear import LinearPart, around
-from noisepath.nn.told import Heard, Told, check_pictures, hear, reading
+from noisepath.nn.parts import Needs
+from noisepath.nn.told import Heard, Told, check_pictures, hear, reading, times_for
 
 __all__ = ["UNet"]
 
@@ -61,6 +62,9 @@ class UNet(nn.Module):
     At initialisation every residual block is the identity and its output is exactly 0, or with ``config.spectrum`` that of
     the best linear denoiser, once ``linear.measure`` has been given pictures.
     """
+
+    needs: Needs = "nothing"
+    """What a call has to be given of the condition, since the network was never trained without it."""
 
     def __init__(self, config: UNetConfig | None = None) -> None:
         super().__init__()
@@ -97,18 +101,20 @@ class UNet(nn.Module):
         """For one run: what is said, with each text read once (:func:`noisepath.nn.told.reading`)."""
         return reading(self.told)
 
-    def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None, **said: Tensor) -> Tensor:
+    def forward(self, x: Tensor, t: Tensor | float, label: Tensor | None = None, **said: Tensor) -> Tensor:
         """The prediction for noisy pictures.
 
         Args:
             x: (B, in_channels, H, W), any H and W >= 1.
-            t: (B,) float, the time (times ``config.time_scale``, about 0 to 1000).
+            t: the time (times ``config.time_scale``, about 0 to 1000): (B,), or one number for all.
             label: (B,) int64 in 0 .. classes, where ``classes`` means "no class"; ``None``: no class for all.
             said: by name what else is told (``config.conditions``); what is left out says nothing.
 
         Returns:
             (B, out_channels, H, W).
         """
+        check_pictures(x, self.config.in_channels, "U-Net")
+        t = times_for(x, t, "U-Net")
         e, heard = self._embed(x, t, label, said)
         return around(self.linear, x, t, lambda seen: self._features(beside(seen, heard.channels), e, heard))
 
@@ -146,11 +152,10 @@ class UNet(nn.Module):
         return features, picture
 
     def _embed(self, x: Tensor, t: Tensor, label: Tensor | None, said: Mapping[str, Tensor]) -> tuple[Tensor, Heard]:
-        """Check the inputs; e: (B, embedding), and what else was heard."""
-        check_pictures(x, t, self.config.in_channels, "U-Net")
+        """e: (B, embedding), and what else was heard."""
         features = get_timestep_embedding(t * self.config.time_scale, self.config.embedding)
         e: Tensor = self.embed_time(features.to(x.dtype))
-        heard = hear(self.embed_label, self.told, x, label, said, "U-Net")
+        heard = hear(self.embed_label, self.told, x, label, said, "U-Net", self.needs)
         return F.silu(e if heard.vector is None else e + heard.vector), heard
 
 

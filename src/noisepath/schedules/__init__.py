@@ -76,7 +76,7 @@ ALIASES = {**_TABLE_ALIASES, "rectified_flow": "flow", "flow_matching": "flow"}
 """Other names that are understood: those of diffusers and of papers."""
 
 _STORED: dict[str, type[Any]] = {
-    cls.__name__: cls for cls in (Discrete, Table, VPLinear, VPCosine, SubVP, Flow, EDM, Laplace, Shifted)
+    cls.__name__: cls for cls in (Discrete, Table, VPLinear, VPCosine, SubVP, Flow, EDM, Laplace, Shifted, Stretch)
 }
 
 
@@ -105,13 +105,19 @@ def as_schedule(given: Schedule | str) -> Schedule:
 
 
 def to_dict(schedule: Schedule) -> dict[str, Any]:
-    """A schedule as plain values, for a checkpoint's JSON."""
-    if type(schedule).__name__ not in _STORED or type(schedule) is not _STORED[type(schedule).__name__]:
-        raise ValueError(f"only the library's own schedules can be stored, not {type(schedule).__name__}")
+    """A schedule as plain values, for a checkpoint's JSON; ValueError for one of another's class."""
+    kind = type(schedule)
+    if _STORED.get(kind.__name__) is not kind:
+        known = ", ".join(sorted(_STORED))
+        raise ValueError(
+            f"a {kind.__name__} can't be stored with a model: a schedule that is trained on is one of {known}; the nearest to "
+            f"one of your own is its table, cut(schedule, 1000)"
+        )
     if isinstance(schedule, Discrete):
         return {"kind": "Discrete", "config": dataclasses.asdict(schedule.config)}
-    if isinstance(schedule, Shifted):
-        return {"kind": "Shifted", "base": to_dict(schedule.base), "factor": schedule.factor}
+    if isinstance(schedule, Shifted | Stretch):
+        own = {name: getattr(schedule, name) for name in ("factor", "first", "last") if hasattr(schedule, name)}
+        return {"kind": kind.__name__, "base": to_dict(schedule.base), **own}
     return {"kind": type(schedule).__name__, **dataclasses.asdict(schedule)}  # type: ignore[call-overload]
 
 
@@ -126,8 +132,8 @@ def from_dict(stored: dict[str, Any]) -> Schedule:
     if cls is Discrete:
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields["config"].items()}
         return Discrete(config=DiffusionConfig(**values))
-    if cls is Shifted:
-        return Shifted(from_dict(fields["base"]), fields["factor"])
+    if cls in (Shifted, Stretch):
+        fields["base"] = from_dict(fields["base"])
     if cls is Table:
         # JSON has no infinity of its own that every reader takes; Python's writer and reader agree on one
         fields["log_snrs"] = tuple(float(v) for v in fields["log_snrs"])

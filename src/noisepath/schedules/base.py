@@ -118,6 +118,11 @@ class Schedule(ABC):
         alpha, sigma = SCALINGS[self.scaling].alpha_sigma(torch.tensor(log_snr, dtype=torch.float64, device="cpu"))
         return Level(float(alpha), float(sigma))
 
+    def entries(self, index: Tensor) -> Tensor:
+        """The times, float64, of a table's entries 0 .. num_timesteps - 1 between ``t_min`` and ``t_max``: whole ones, but for
+        the two ends of a stretch, which need not be."""
+        return (math.floor(self.t_min) + index.double()).clamp(self.t_min, self.t_max)
+
     def t_of(self, level: Level) -> float:
         """The time at which the path has the level's log-SNR (its scale does not matter); ValueError where none has."""
         log_snr = level.log_snr

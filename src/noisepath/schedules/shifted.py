@@ -6,13 +6,17 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .._lazy import torch
 from ..scalings import SCALINGS
-from .base import Derived, Schedule
+from .base import Derived, Schedule, rates_from_slope
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = ["Shifted"]
+
+_NEARBY = 1e-5
+"""Of the time axis: so far from an exact end the limit of a rate is looked for."""
 
 
 @dataclass(frozen=True)
@@ -38,22 +42,25 @@ class Shifted(Derived):
         return self.base.t(log_snr + 2 * math.log(self.factor))
 
     def rates(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        return _shifted_rates(self.base, self.factor, t)
+        alpha, sigma = self.base.alpha_sigma(t)
+        alpha_rate, sigma_rate = self.base.rates(t)
+        own = SCALINGS[self.scaling].shifted_rates
+        if own is not None:
+            return own(alpha, sigma, alpha_rate, sigma_rate, self.factor)
+        return self._rates_by_skip(t)
 
+    def _rates_by_skip(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Of any frame: a shift leaves the slope of log-SNR as it is.  At a level of exact data or exact noise, where that is
+        infinite, the limit is taken along the line through two times nearby."""
+        alpha, sigma = self.base.alpha_sigma(t)
+        end = (alpha == 0.0) | (sigma == 0.0)
+        length = self.t_max - self.t_min
+        near = torch.where(alpha == 0.0, -_NEARBY, _NEARBY) * length
+        once, twice = (self._rates_inside(torch.where(end, t + n * near, t)) for n in (1, 2))
+        alpha_rate, sigma_rate = (torch.where(end, 2 * a - b, a) for a, b in zip(once, twice, strict=True))
+        return alpha_rate, sigma_rate
 
-def _shifted_rates(base: Schedule, factor: float, t: Tensor) -> tuple[Tensor, Tensor]:
-    """Rates of (alpha, factor sigma) brought back to the base's frame, by the frame's own identity between the two rates
-    (alpha alpha' = -sigma sigma' and its like), which leaves no product of 0 and infinity at an end."""
-    alpha, sigma = base.alpha_sigma(t)
-    alpha_rate, sigma_rate = base.rates(t)
-    if base.scaling == "exploding":
-        return alpha_rate, factor * sigma_rate
-    if base.scaling == "flow":
-        stretch = factor / (alpha + factor * sigma) ** 2
-        return stretch * alpha_rate, stretch * sigma_rate
-    if base.scaling == "preserving":
-        stretch = factor / (alpha**2 + (factor * sigma) ** 2) ** 1.5
-        return factor * stretch * alpha_rate, stretch * sigma_rate
-    moved, _ = SCALINGS["sub_vp"].alpha_sigma(base.log_snr(t) - 2 * math.log(factor))
-    moved_rate = factor * (moved / alpha) ** 2 * (1 + alpha**2) / (1 + moved**2) * alpha_rate
-    return moved_rate, -2 * moved * moved_rate
+    def _rates_inside(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        alpha, sigma = self.base.alpha_sigma(t)
+        alpha_rate, sigma_rate = self.base.rates(t)
+        return rates_from_slope(self, t, 2 * (alpha_rate / alpha - sigma_rate / sigma))

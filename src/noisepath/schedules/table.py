@@ -35,6 +35,10 @@ class Table(Schedule):
         lookup(SCALINGS, self.scaling, "scaling")
         _check_table(self.log_snrs)
 
+    def __repr__(self) -> str:
+        ends = f"{self.log_snrs[0]:.4g} .. {self.log_snrs[-1]:.4g}"
+        return f"Table(<{len(self.log_snrs)} log-SNRs, {ends}>, scaling={self.scaling!r})"
+
     @property
     def num_timesteps(self) -> int:
         return len(self.log_snrs)
@@ -101,7 +105,7 @@ class Discrete(Table):
 
     log_snrs: tuple[float, ...] = field(init=False, repr=False, compare=False)
     scaling: str = field(init=False, repr=False, compare=False, default="preserving")
-    config: DiffusionConfig = DiffusionConfig()
+    config: DiffusionConfig = field(default_factory=DiffusionConfig)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "log_snrs", self.config.tables().log_snr)

@@ -463,12 +463,13 @@ def find(name: str) -> str:
 def resolve(solver: str | Build, data_scale: float | None = None) -> Build:
     """The function from levels to a tableau that a name, an alias or a callable stands for.
 
-    data_scale: the model's own, if known (:mod:`noisepath.widths`): a name that takes one is told it, a function is as it is.
+    data_scale: the model's own, if known (:mod:`noisepath.widths`): a solver that takes one is given it, by name and as a
+        function alike.
 
     Options are given with ``functools.partial(ddim, eta=1.0)``.  ValueError for an unknown name, TypeError for anything else.
     """
     if callable(solver):
-        return solver
+        return told(solver, data_scale)
     if not isinstance(solver, str):
         raise TypeError(f"a solver is a name or a function from levels to a tableau, but got {solver!r}")
     return told(SOLVERS[find(solver)].build, data_scale)

@@ -2,6 +2,8 @@
 
 A step's tensors are large, and the C library gives such blocks back to the system as they are freed: the next step asks for the
 same again, page by page.  With a network of 3 million parameters and 64 pictures that is 20,000 page faults in each step.
+
+It is a setting of the whole process, so the command makes it and a library call never does; a program of one's own may.
 """
 
 from __future__ import annotations

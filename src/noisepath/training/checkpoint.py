@@ -29,6 +29,7 @@ from noisepath import __version__
 from noisepath._lazy import torch
 from noisepath.defaults import torch_defaults
 from noisepath.files import MANIFEST, remove_folder, verify, write_folder
+from noisepath.model_folders import refuse_diffusers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -194,7 +195,8 @@ def load(
     encoder is, if not where it was: a folder, or the encoder; ``limit`` is the model's own ("stored"), another, or None: the
     network is followed everywhere.  ``denoiser.info`` holds shape, class_names,
     classes, data_range, steps.  ``denoiser.vocabulary`` is what the model can be asked for: ``vocabulary.condition(4,
-    text="a red circle")``; ``denoiser.null`` is the condition that says nothing.
+    text="a red circle")``; ``denoiser.null`` is the condition that says nothing, None where the model was trained without
+    condition dropout (``drop_condition`` 0): it can't be guided by its condition then, nor asked without one.
 
     Raises:
         FileNotFoundError: no such folder, or no model in it.
@@ -215,9 +217,12 @@ def load(
     there = device_named(device)
     folder = _model_folder(Path(run))
     info = _read_info(folder)
-    network = network_from_dict(info.network)
+    with torch.random.fork_rng(devices=[]):  # first weights are drawn, and then replaced: nobody's draws but these
+        network = network_from_dict(info.network)
     _fill(network, _read_tensors(folder / f"{average}.safetensors"), folder / f"{average}.safetensors")
-    vocabulary = _vocabulary(info, encoder)
+    training = info.training or {}
+    vocabulary = _vocabulary(info, encoder).trained_with(training.get("drop_condition", 1.0), training.get("drop_each", 0.0))
+    network.needs = vocabulary.needs
     hidden = ("network", "schedule", "vocabulary")
     estimate = _read_estimate(folder / _DATA_STATS) if info.limit is not None else None
     own = None if estimate is None or info.limit is None else Limit.from_dict(info.limit[average], estimate)
@@ -301,6 +306,7 @@ def _model_folder(folder: Path) -> Path:
         raise FileNotFoundError(f"there is no run folder {str(folder)!r}" + (": it is a file" if folder.is_file() else ""))
     if steps_of(folder / CHECKPOINTS):
         return newest(folder).folder
+    refuse_diffusers(folder)
     if not (folder / _CONFIG).is_file():
         raise FileNotFoundError(f"{str(folder)!r} holds no model: there are neither checkpoints nor a {_CONFIG} in it")
     verify(folder)

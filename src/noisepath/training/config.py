@@ -15,6 +15,7 @@ from typing import Any, Self
 from noisepath.errors import is_number, lookup, unknown
 from noisepath.nn.dit_config import TEXTS
 from noisepath.predictions import PRECONDITIONINGS
+from noisepath.printing import changed
 
 __all__ = ["NETWORKS", "OPTIMIZERS", "PRECISIONS", "TOKENS", "TrainConfig"]
 
@@ -159,6 +160,9 @@ class TrainConfig:
                 )
         if self.conditions is not None and "text" not in self.conditions:
             raise ValueError(f"{encoder} is to read captions, but the conditions are without text: leave one of the two out")
+
+    def __repr__(self) -> str:
+        return changed(self)
 
     def __post_init__(self) -> None:
         _normalise(self)

@@ -78,7 +78,8 @@ class Loop:
         kept = values or {}
         self.losses: list[float] = [float(loss) for loss in kept.get("losses", [])]
         self.before = float(kept.get("seconds", 0.0))
-        self.start = time.perf_counter()
+        self.start = self.since = time.perf_counter()
+        self.counted = trainer.done
         self.unsaved: str | None = None
         self.saved_at = trainer.done if values else -1
         self.unwritten = ""
@@ -98,6 +99,7 @@ class Loop:
         trainer = self.trainer
         shown = self.progress and self.main
         self.start = self.since = self.last_save = time.perf_counter()
+        self.counted = trainer.done
         self._guard("the page", self._pictures)
         quiet = 0.1 if sys.stderr is not None and sys.stderr.isatty() else 10.0
         try:
@@ -133,7 +135,7 @@ class Loop:
     def _log(self) -> dict[str, Any]:
         """One line of the log: the mean loss since the last one (null if no step had one)."""
         trainer, now = self.trainer, time.perf_counter()
-        made = trainer.done % self.config.log_every or self.config.log_every
+        made = trainer.done - self.counted  # in this process, since its last line or since it went on
         line = {
             "step": trainer.done,
             "loss": math.fsum(self.losses) / len(self.losses) if self.losses else None,
@@ -143,7 +145,7 @@ class Loop:
             "pictures_per_s": round(made * self.config.batch_size / (now - self.since), 1),
             "seconds": round(self.before + now - self.start, 2),
         }
-        self.losses, self.since = [], now
+        self.losses, self.since, self.counted = [], now, trainer.done
         if self.main:
             self.unwritten += json.dumps(line) + "\n"
             self._guard("the log", self._write_log)

@@ -34,6 +34,9 @@ class Processes:
         """The network as it is to be called in a training step."""
         return network
 
+    def release(self) -> None:
+        """Let go of the networks that were wrapped so far: they are called no more."""
+
     @contextmanager
     def without_sync(self, wanted: bool) -> Iterator[None]:
         """While ``wanted``, gradients are only added up here and not averaged over the processes."""
@@ -69,6 +72,10 @@ class Launched(Processes):
         self._wrapped = self._accelerator.prepare(network)
         called: Callable[..., Tensor] = self._wrapped
         return called
+
+    def release(self) -> None:
+        self._accelerator.free_memory()
+        self._wrapped = None
 
     @contextmanager
     def without_sync(self, wanted: bool) -> Iterator[None]:

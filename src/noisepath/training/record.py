@@ -15,7 +15,7 @@ import os
 import tomllib
 import types
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -54,10 +54,38 @@ class RunConfig:
 
     @property
     def identity(self) -> str:
-        """A hash of what decides the run's numbers but for the machine: its checkpoints carry it."""
-        return hashlib.sha256(
-            to_toml(replace(self, machine=Machine(), data=replace(self.data, workers=0))).encode()
-        ).hexdigest()
+        """A hash of what decides the run's numbers but for the machine: its checkpoints carry it.
+
+        A setting that a newer version adds counts only where it is not at its default, so that an older run stays itself.
+        """
+        plain = replace(self, machine=Machine(), data=replace(self.data, workers=0))
+        lines: list[str] = []
+        for section, settled in _SETTLED.items():
+            part = getattr(plain, section)
+            added = {f.name: f for f in fields(part) if f.name not in settled}
+            names = [name for name in settled if hasattr(part, name)]
+            names += sorted(name for name, entry in added.items() if getattr(part, name) != _default(entry))
+            _table(section, {name: getattr(part, name) for name in names}, lines)
+        return hashlib.sha256(("\n".join(lines).lstrip("\n") + "\n").encode()).hexdigest()
+
+
+_SETTLED: dict[str, tuple[str, ...]] = {
+    "data": ("data", "picture_size", "resize", "background", "flip", "holdout", "workers"),
+    "train": (
+        "steps", "minutes", "batch_size", "accumulate", "seed", "network", "size", "patch", "fold", "linear", "channels",
+        "blocks", "attention", "dropout", "schedule", "schedule_options", "prediction", "times", "times_options", "weighting",
+        "weighting_options", "optimizer", "learning_rate", "warmup", "decay", "betas", "weight_decay", "clip", "ema_lengths",
+        "drop_condition", "conditions", "drop_each", "tokens", "text_length", "text_width", "text_layers", "text_steps",
+        "text_heard", "low_resolution", "text_encoder", "precision", "log_every", "sample_every", "save_every",
+    ),
+    "machine": ("device", "threads", "torch", "capability"),
+}  # fmt: skip
+"""The settings whose value an identity always holds, in the order in which it does: those of the first version.  A setting is
+never added here, and one that is renamed keeps its line."""
+
+
+def _default(entry: Field[Any]) -> Any:
+    return entry.default if entry.default_factory is MISSING else entry.default_factory()
 
 
 def read_run(run: str | os.PathLike[str]) -> RunConfig:

@@ -14,8 +14,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -196,7 +196,11 @@ def resume(
                 clear_leftovers(place)
         found = newest(folder, run.identity)
         pictures = _same_pictures(folder, run, data, allow_data_change)
-        _say_differences(run.machine, device, found.passed_over, say)
+        for reason in found.passed_over:
+            say(f"passed over: {reason}")
+        stack.enter_context(_threads_of(run.machine, device))
+        if other := differences(run.machine, machine(device)):
+            say(f"this is another machine than the run began on, so the last digits may differ: {'; '.join(other)}")
         train_part, kept_out = split(pictures, run.data.holdout or 0, run.train.seed)
         names = vocabulary_of(found.folder, encoder)
         if not names.encoded:
@@ -243,12 +247,13 @@ def build(
         schedule, config.prediction, times, config.weighting, config.weighting_options, data.sigma_data, config.drop_condition,
         config.drop_each, config.preconditioning,
     )  # fmt: skip
-    # what can go wrong in a step goes wrong now, before a folder is made
+    # what can go wrong in a step or a checkpoint goes wrong now, before a folder is made
+    schedules.to_dict(schedule)
     objective.losses(lambda x, t: x, torch.zeros(2, 1), seed=config.seed, step=0, samples=[0, 1])
     for length in config.ema_lengths:
         gamma_of_length(length)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
+        torch.default_generator.manual_seed(config.seed)  # the CPU's alone: others are not put back
         network = network_of(numbers)
     if network.linear is not None:
         network.linear.measure(some(data, SPECTRUM_OF), data.sigma_data)
@@ -291,6 +296,7 @@ def _read_first(made: Made, team: Processes, say: Callable[[str], None], progres
         error = read_first(reader, made.config.text_steps, progress)
         say(f"texts are read: the picture that one expects of a text misses {error:.2f} of the pictures' variance")
         learned = {name: {k: v.cpu() for k, v in e.state_dict().items()} for name, e in reading_parts(reader.network).items()}
+    reader.processes.release()
     for name, weights in team.from_main(learned).items():
         reading_parts(made.network)[name].load_state_dict(weights)
 
@@ -359,6 +365,7 @@ def _seconds(made: Made, config: TrainConfig, least: int, at_least_s: float = 0.
                     break
     finally:
         trial.close()
+        trial.processes.release()
     return taken
 
 
@@ -421,10 +428,15 @@ def _same_pictures(folder: Path, run: RunConfig, data: Any, allow_change: bool) 
     return pictures
 
 
-def _say_differences(then: Machine, device: str, passed_over: tuple[str, ...], say: Callable[[str], None]) -> None:
-    for reason in passed_over:
-        say(f"passed over: {reason}")
-    if device == "cpu" and then.device == "cpu" and torch.get_num_threads() != then.threads:
-        torch.set_num_threads(then.threads)  # sums over more threads end in other digits
-    if other := differences(then, machine(device)):
-        say(f"this is another machine than the run began on, so the last digits may differ: {'; '.join(other)}")
+@contextmanager
+def _threads_of(then: Machine, device: str) -> Iterator[None]:
+    """The run's own number of threads on a CPU, whose sums end in other digits with another; and after it the program's."""
+    before = torch.get_num_threads()
+    own = then.threads if device == "cpu" and then.device == "cpu" else before
+    if own != before:
+        torch.set_num_threads(own)
+    try:
+        yield
+    finally:
+        if own != before:
+            torch.set_num_threads(before)

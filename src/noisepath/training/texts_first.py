@@ -47,7 +47,7 @@ def read_first(trainer: Trainer, steps: int, progress: bool = False) -> float:
         return 1.0
     seed, usual = noise.key(config.seed, "texts first"), 1.0
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed >> 1)
+        torch.default_generator.manual_seed(seed >> 1)
         expected = getattr(network, "expected", None) or Expected(told.width, WIDTH, data.shape[0]).to(device)
     learning = nn.ModuleList([*own.values(), expected])
     optimizer = optimizer_of(learning, config, device)

@@ -18,7 +18,7 @@ from noisepath.asking import Vocabulary
 from noisepath.asking.kept import Rows
 from noisepath.conditions import Condition
 from noisepath.data import Bad, Batch, Data, Steps, Stream
-from noisepath.training.allocator import keep_freed_memory
+from noisepath.nn.dropout import sample_keys
 from noisepath.training.checkpoint import AVERAGES, State
 from noisepath.training.config import TrainConfig
 from noisepath.training.ema import EMA
@@ -90,8 +90,6 @@ class Trainer:
         self.done = self.skipped = self.in_a_row = 0
         self.bad = Bad(data)
         self.device = self.processes.device
-        if self.device.type == "cpu":
-            keep_freed_memory()
         self.vocabulary = Vocabulary.of(data, ("label",) if data.classes else ()) if vocabulary is None else vocabulary
         self.null = self.vocabulary.null(self.device)
         self.said: Mapping[str, Rows] = self.vocabulary.table(data) if said is None else said
@@ -169,7 +167,11 @@ class Trainer:
         x, samples = batch.x[rows], [self.done * total + place for place in places]
         told = self.condition(batch.shown[rows], x, samples)
         last = places[-1] == self._places()[-1]
-        with self.processes.without_sync(not last), _torch_seed(noise.key(seed, self.done, "network", places[0]), self.device):
+        with (
+            self.processes.without_sync(not last),
+            _torch_seed(noise.key(seed, self.done, "network", places[0]), self.device),
+            sample_keys(noise.key(seed, self.done, "network"), samples),
+        ):
             losses = self.objective.losses(
                 self._network(), x.to(self.device), told, null=self.null, seed=seed, step=self.done,
                 samples=samples, positions=places, total=total,
@@ -234,7 +236,7 @@ class Trainer:
 
 @contextmanager
 def _torch_seed(key: int, device: torch.device) -> Iterator[None]:
-    """torch's own generators, which dropout draws from, seeded for a while and put back after."""
+    """torch's own generators, which a network of another's may draw from, seeded for a while and put back after."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(key >> 1)
         yield

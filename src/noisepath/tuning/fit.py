@@ -2,7 +2,8 @@
 
 The ends of a run are a smooth function of few numbers, so its derivatives are taken by differences: nothing is asked of the
 network but its answers (it may be compiled, quantised, or another library's), and a run whose first nodes are the same goes on
-from there.  With residuals r_b (one start's ends less the teacher's, root mean square e_b) what is made small is
+from there, with what the denoiser remembered there (:func:`noisepath.denoiser.fork`; one that can't tell is run anew).  With
+residuals r_b (one start's ends less the teacher's, root mean square e_b) what is made small is
 
     mean_b  s^2 (sqrt(1 + e_b^2 / s^2) - 1)  +  ridge * sum_j ((n_j - n_j0) / scale_j)^2
 
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .._lazy import torch
-from ..denoiser import Denoise, Moved, begin
+from ..denoiser import Denoise, Moved, begin, fork
 from ..tableau import Tableau
 from .form import Form
 from .teacher import Task
@@ -76,14 +77,20 @@ class _Run:
         self._noise, self.ends = task.noise[rows], task.ends[rows]
         self._states: list[Tensor] = []
         self._beliefs: list[Tensor | None] = []
+        self._forks: list[Denoise | None] = []
+        """The denoiser's run as it was before each node, and at the end."""
         self._table: Tableau = ()
 
     def go(self, table: Tableau, keep: bool = False) -> Tensor:
         """The ends of the batch; ``keep``: tables that begin as this one does will follow."""
+        denoiser = self._starts.denoiser
         same = next((n for n, (a, b) in enumerate(zip(self._table, table, strict=False)) if a != b), len(self._table))
-        states, beliefs = self._states[:same], self._beliefs[:same]
-        run = begin(self._starts.denoiser, [node.level for node in table[same:] if node.evaluate])
+        run = self._resumed(same)
+        if run is None:
+            same, run = 0, begin(denoiser, [node.level for node in table if node.evaluate])
+        states, beliefs, forks = self._states[:same], self._beliefs[:same], self._forks[:same]
         for n, node in enumerate(table[same:], same):
+            forks.append(fork(denoiser, run) if keep else None)
             x = self._noise * node.level.sigma if n == 0 else torch.zeros_like(self._noise)
             for k, weight in node.states.items():
                 x.add_(states[k], alpha=weight)
@@ -98,8 +105,14 @@ class _Run:
             states.append(x)
             beliefs.append(belief)
         if keep:
-            self._states, self._beliefs, self._table = states, beliefs, table
+            forks.append(fork(denoiser, run))
+            self._states, self._beliefs, self._forks, self._table = states, beliefs, forks, table
         return states[-1]
+
+    def _resumed(self, node: int) -> Denoise | None:
+        """The denoiser's run as it was before a node of the table that was kept; None where that can't be had."""
+        before = self._forks[node] if node < len(self._forks) else None
+        return None if before is None else fork(self._starts.denoiser, before)
 
     def _ask(self, run: Denoise, x: Tensor, level: object) -> Tensor | Moved:
         told = self._starts.condition

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .._lazy import torch
-from ..denoiser import Denoise
+from ..denoiser import Denoise, rows_of
 from ..levels import Level
 from ..noise import Keyed
 from ..sampling import sample, trajectory
@@ -37,9 +37,9 @@ class Starts:
     seed: int = 0
 
     def part(self, rows: slice) -> Starts:
-        """Some of them."""
+        """Some of them; what a guidance is told of each goes with it."""
         told = None if self.condition is None else self.condition.rows(rows)
-        return Starts(self.denoiser, list(self.indices)[rows], told, self.seed)
+        return Starts(rows_of(self.denoiser, rows, len(self.indices)), list(self.indices)[rows], told, self.seed)
 
     def draws(self, shape: Sequence[int]) -> Tensor:
         """The noise that the runs start from, (B, *)."""
