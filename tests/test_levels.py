@@ -3,7 +3,9 @@
 import math
 
 import mpmath
+import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,3 +45,12 @@ def test_a_pair_that_is_no_level_is_refused(pair: tuple[float, float]) -> None:
 def test_a_log_snr_that_is_not_a_number_is_refused() -> None:
     with pytest.raises(ValueError, match="NaN"):
         Level.from_log_snr(math.nan)
+
+
+def test_a_level_computes_in_float64_whatever_kind_of_number_it_is_given() -> None:
+    for kind in (np.float32, np.float64, np.float16, torch.tensor):
+        level = Level(kind(0.75), kind(0.5))
+        assert type(level.alpha) is float and type(level.sigma) is float and level == Level(0.75, 0.5)
+    assert type(Level(1, 0).alpha) is float
+    with pytest.raises(TypeError, match="alpha of a level is a number, but got '0.5'"):
+        Level("0.5", 0.5)  # type: ignore[arg-type]

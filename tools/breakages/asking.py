@@ -46,8 +46,8 @@ BREAKAGES = (
     Breakage(
         "rows said by name end in an error of torch's",
         "conditions.py",
-        "except (TypeError, ValueError, RuntimeError):",
-        "except RuntimeError:",
+        "except (TypeError, ValueError, RuntimeError):\n            index",
+        "except RuntimeError:\n            index",
         ("hostile_asking",),
     ),
     Breakage(

@@ -77,4 +77,32 @@ BREAKAGES = (
         "STRAY = 1.0",
         ("shapes",),
     ),
+    Breakage(
+        "images in 0 to 1 are taken silently",
+        "data/arrays.py",
+        "if least >= 0.0:",
+        "if False:",
+        ("data_arrays",),
+    ),
+    Breakage(
+        "images in 0 to 255 are clamped",
+        "data/arrays.py",
+        "if least < -1.0 - _ROUNDING or most > 1.0 + _ROUNDING:",
+        "if False:",
+        ("data_arrays",),
+    ),
+    Breakage(
+        "labels are counted from their own least",
+        "data/arrays.py",
+        "if int(labels.min()) < 0:",
+        "if False:",
+        ("data_arrays",),
+    ),
+    Breakage(
+        "channels that come last are taken for rows",
+        "data/arrays.py",
+        "if shape[-1] in (1, 3, 4) and shape[1] > 4:",
+        "if False:",
+        ("data_arrays",),
+    ),
 )

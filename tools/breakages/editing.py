@@ -38,7 +38,7 @@ BREAKAGES = (
     Breakage(
         "at full strength a picture's last trace stays",
         "editing/midway.py",
-        "return isinstance(strength, int | float) and not isinstance(strength, bool) and strength == 1.0",
+        "return is_number(strength) and not isinstance(strength, bool) and strength == 1.0",
         "return False",
         ("editing",),
     ),

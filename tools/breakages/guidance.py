@@ -178,4 +178,11 @@ BREAKAGES = (
         "for denoiser in (self.inner,):",
         ("hostile_asking",),
     ),
+    Breakage(
+        "a state of inference mode is taken for one that autograd knows",
+        "guidance/models.py",
+        "return x.clone() if x.is_inference() else x",
+        "return x",
+        ("guidance_models",),
+    ),
 )

@@ -220,4 +220,18 @@ BREAKAGES = (
         "self.norm_told(told))",
         ("texts_first",),
     ),
+    Breakage(
+        "training depends on the default dtype",
+        "defaults.py",
+        "torch.set_default_dtype(torch.float32)",
+        "pass",
+        ("data_arrays",),
+    ),
+    Breakage(
+        "training depends on the default device",
+        "defaults.py",
+        'torch.device("cpu"):',
+        'nullcontext():',
+        ("data_arrays",),
+    ),
 )
