@@ -111,7 +111,8 @@ def evaluate(
         batch_size=batch_size,
     )
     if not conditional and asked.guidance != (1.0,):
-        raise ValueError(f"{unguidable(denoiser) or 'these pictures have no classes to guide to'}: leave guidance out")
+        reason = unguidable(denoiser) or "these pictures have no classes to guide to"
+        raise ValueError(f"{reason}; it can't be guided: leave guidance out")
     folder = Path(run) / FOLDER if out is None else Path(out)
     spaces, reader, more = _judges(features, train, held_out, config, folder, device, progress)
     report = evaluate_model(
