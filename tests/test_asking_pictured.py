@@ -125,7 +125,7 @@ def test_a_picture_file_is_told_on_the_command_line(run: Path, tmp_path: Path) -
     half = Image.new("LA", (16, 16), (grey, 255))
     half.paste((0, 0), (0, 0, 16, 8))
     half.save(tmp_path / "part.png")
-    words = ["--say", f"known={tmp_path / 'part.png'}", "--guidance", "2", "--n", "8", "--steps", "8", "--out", str(tmp_path / "new")]
+    words = ["--say", f"known={tmp_path / 'part.png'}", "--n", "4", "--steps", "8", "--out", str(tmp_path / "new")]
     assert main(["sample", str(run), *words, "--no-progress"]) == 0
     file = next(path for path in sorted((tmp_path / "new").glob("*.png")) if path.name != "grid.png")
     made = Image.open(file)
