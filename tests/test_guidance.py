@@ -28,6 +28,7 @@ from guided import (
     nearness,
     same,
 )
+from noisepath.data_stats import DataStats
 from noisepath.denoiser import Condition, Denoise, Denoiser, Moved, begin, rows_of
 from noisepath.exact import Gaussian
 from noisepath.guidance import (
@@ -337,12 +338,13 @@ def test_transformers_nest_pass_on_what_is_inside_and_start_each_run_afresh(name
 @pytest.mark.parametrize("name", GUIDANCES)
 def test_all_that_a_denoiser_has_shows_through_every_guidance(name: str) -> None:
     model = Denoiser(
-        lambda x, t: x, EDM(), "edm", sigma_data=0.7, data_scale=1.3, null=Condition(label=torch.tensor([3])),
+        lambda x, t: x, EDM(), "edm", sigma_data=0.7, data_stats=DataStats(scale=1.3), null=Condition(label=torch.tensor([3])),
         vocabulary=object(), info={"shape": SHAPE},
     )  # fmt: skip
     model.of_tomorrow = 7  # type: ignore[attr-defined]
     outer = EXAMPLES[name](model)
-    assert outer is not model and vars(model).keys() >= {"network", "vocabulary", "data_scale", "info", "null", "schedule"}
+    assert outer is not model and vars(model).keys() >= {"network", "vocabulary", "data_stats", "info", "null", "schedule"}
+    assert outer.data_scale == 1.3
     for attribute, value in vars(model).items():
         if not attribute.startswith("_"):
             assert getattr(outer, attribute) is value, attribute
