@@ -344,6 +344,7 @@ def test_all_that_a_denoiser_has_shows_through_every_guidance(name: str) -> None
     model.of_tomorrow = 7  # type: ignore[attr-defined]
     outer = EXAMPLES[name](model)
     assert outer is not model and vars(model).keys() >= {"network", "vocabulary", "data_stats", "info", "null", "schedule"}
+    assert outer.data_scale == 1.3
     for attribute, value in vars(model).items():
         if not attribute.startswith("_"):
             assert getattr(outer, attribute) is value, attribute

@@ -148,6 +148,8 @@ def test_classifier_guidance_works_within_inference_mode_and_says_what_does_not(
         with pytest.raises(ValueError, match=r"made within torch.inference_mode\(\).*load the model outside"):
             model(X.clone(), level, LABEL)
     assert torch.equal(plain, inside)  # type: ignore[arg-type]
+
+
 def test_guidance_by_a_gradient_works_inside_of_inference_mode() -> None:
     """The same samples to the bit as outside of it; autograd sees a copy of a state that it could not record."""
     torch.manual_seed(0)

@@ -95,7 +95,8 @@ def test_what_the_documents_name_is_found_from_the_package_alone() -> None:
 
 
 def test_every_module_with_a_list_of_public_names_is_offered() -> None:
-    internal = {"batches", "files", "foreign", "model_folders", "page", "cli"}
+    internal = {"batches", "files", "foreign", "foreign_schedulers", "model_folders", "page", "cli"}
+    internal |= {"clipping", "defaults", "modules", "printing"}
     missing = {room for room in _rooms() if room not in noisepath._MODULES} - internal
     assert not missing, f"noisepath/__init__.py does not offer {sorted(missing)}"
 

@@ -211,3 +211,28 @@ def test_a_limit_that_is_none_is_refused(log_snrs: tuple[float, ...], weights: t
 def test_a_denoiser_takes_a_limit_statistics_and_preconditioning_and_nothing_like_them(name: str, value: object) -> None:
     with pytest.raises((TypeError, ValueError), match=name.split("_")[0]):
         Denoiser(lambda x, t: x, LINEAR, "noise", **{name: value})  # type: ignore[arg-type]
+
+
+class _Knowing(torch.nn.Module):
+    """Says nothing of the noise, but knows the mean of each class better than a handful of samples do."""
+
+    def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
+        return torch.zeros_like(x)
+
+    def mean_image(self, x: Tensor, label: Tensor | None = None) -> Tensor:
+        return (torch.zeros(len(x)) if label is None else label.float() * 2 - 1)[:, None].expand(x.shape).to(x.dtype)
+
+
+def test_a_network_that_knows_the_mean_given_the_condition_is_asked_for_it() -> None:
+    labels = torch.arange(2000) % 2
+    x0 = 0.1 * torch.randn(2000, 3, generator=torch.Generator().manual_seed(0)) + (labels * 2.0 - 1.0)[:, None]
+    estimate = LinearEstimate.measure(x0)  # which knows of no class
+    raw = Denoiser(_Knowing(), LINEAR, "noise", null=NULL)
+    log_snrs = limited_log_snrs(LINEAR, "noise", 0.5)
+    probe = Probe(x0[:512], Condition(label=labels[:512]))
+    limit = measure_limit(raw, estimate, log_snrs, probe)
+    assert limit.mean_image and not measure_limit(raw, LinearEstimate.measure(x0, labels, 2), log_snrs, probe).mean_image
+    model = Denoiser(_Knowing(), LINEAR, "noise", null=NULL, limit=limit)
+    found = model(torch.randn(2, 3), LINEAR.level(999), Condition(label=torch.tensor([0, 1])))
+    torch.testing.assert_close(found, torch.tensor([[-1.0], [1.0]]).expand(2, 3), rtol=0, atol=0.1)
+    assert Limit.from_dict(limit.to_dict(), estimate).mean_image

@@ -12,9 +12,10 @@ import torch
 
 from noisepath.data import digits
 from noisepath.nn import DiTConfig, Part, UNet, UNetConfig
+from noisepath.times import TIMES
 from noisepath.training import TrainConfig, run
 from noisepath.training import plan as planning
-from noisepath.training.plan import bytes_needed, bytes_per_picture, choose, enough_memory, parts, shown_in_all
+from noisepath.training.plan import bytes_needed, bytes_per_picture, check_times, choose, enough_memory, parts, shown_in_all
 from noisepath.training.processes import Processes
 from noisepath.training.run import build
 
@@ -91,7 +92,7 @@ def test_a_short_run_on_a_cpu_gets_the_network_that_learns_soonest() -> None:
 def test_what_is_said_is_kept_and_not_explained() -> None:
     said = TrainConfig(
         size="tiny", fold=3, linear=True, learning_rate=0.5, times="log_normal", times_options={"mean": -0.7},
-        preconditioning="none",
+        preconditioning="none", weighting="plain",
     )  # fmt: skip
     config, network, choices = choose(said, (3, 64, 64), 0, "cpu")
     assert config == said and network.fold == 3 and choices == []
@@ -224,3 +225,17 @@ def test_texts_are_learnt_with_more_noise_with_muon_and_places() -> None:
     assert said.learning_rate == plain.learning_rate
     said, _, choices = choose(TrainConfig(times="log_normal"), (3, 32, 32), 0, "cpu", (text,))
     assert said.times == "log_normal" and "weights" not in {choice.name for choice in choices}
+
+
+def test_times_that_seldom_train_where_images_are_decided_are_warned_of_and_defaults_never_are() -> None:
+    """Of uniform times on edm's schedule, sigma from 0.002 to 80, one in sixteen lies below 5."""
+    from noisepath import PREDICTIONS, SCHEDULES
+
+    for name, make in SCHEDULES.items():
+        for prediction in PREDICTIONS:
+            config, _, _ = choose(TrainConfig(schedule=name, prediction=prediction), (1, 8, 8), 10, "cpu")
+            times = TIMES[config.times](**config.times_options)  # type: ignore[index]
+            assert check_times(times, "its own", make(), "") is None, (name, prediction)
+    for name in ("uniform", "logit_normal"):
+        problem = check_times(TIMES[name](), name, SCHEDULES["edm"](), "log_normal")
+        assert problem is not None and "'log_normal' suits this schedule" in problem

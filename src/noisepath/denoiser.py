@@ -350,31 +350,43 @@ class Denoiser:
     ) -> Tensor:
         """D at a place of a run, limited where it has to be."""
         level = place.level
+        parts = self._parts(condition, mode, read)
         if place.factors is None:
             assert self.limit is not None
-            return self.limit.mean(x, condition)
-        denoised = self._ask(x, place.factors, condition, mode, read)
+            return self.limit.linear(x, level.alpha, level.sigma, condition, self._mean_image(x, parts, mode))
+        denoised = self._ask(x, place.factors, parts, mode)
         if place.clamp is not None:
             return denoised.clamp_(*place.clamp)
         if self.limit is None or place.weights == (1.0, 1.0):
             return denoised
-        return self.limit(denoised, x, level.alpha, level.sigma, place.weights, condition, self.null)
+        mean = self._mean_image(x, parts, mode)
+        return self.limit(denoised, x, level.alpha, level.sigma, place.weights, condition, self.null, mean)
+
+    def _parts(self, condition: Condition | None, mode: Mode, read: Reading | None) -> Mapping[str, Any]:
+        """The condition as the network is given it."""
+        parts: Mapping[str, Any] = {} if condition is None else dict(condition)
+        if mode.dtype is not None:
+            parts = {name: value.to(mode.dtype) if value.is_floating_point() else value for name, value in parts.items()}
+        return parts if read is None else read(parts)
+
+    def _mean_image(self, x: Tensor, parts: Mapping[str, Any], mode: Mode) -> Tensor | None:
+        """The network's own mean given the condition, where the limit is about that."""
+        if self.limit is None or not self.limit.mean_image:
+            return None
+        mean: Tensor = self.network.mean_image(x if mode.dtype is None else x.to(mode.dtype), **parts)  # type: ignore[attr-defined]
+        return mean.to(x.dtype)
 
     def _ask(
         self,
         x: Tensor,
         factors: tuple[float, float, float, float],
-        condition: Condition | None,
+        parts: Mapping[str, Any],
         mode: Mode,
-        read: Reading | None = None,
     ) -> Tensor:
         c_skip, c_out, c_in, c_noise = factors
         shown = x if c_in == 1.0 else x * c_in
-        parts: Mapping[str, Any] = {} if condition is None else dict(condition)
         if mode.dtype is not None:
             shown = shown.to(mode.dtype)
-            parts = {name: value.to(mode.dtype) if value.is_floating_point() else value for name, value in parts.items()}
-        parts = parts if read is None else read(parts)
         fine = next((d for d in (mode.dtype, x.dtype) if d is not None and d.itemsize >= 4), torch.float32)
         times = torch.full((len(x),), c_noise, dtype=fine, device=x.device)
         output = call(self.network, mode, shown, times, parts)

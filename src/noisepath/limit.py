@@ -55,12 +55,15 @@ class Limit:
         estimate: L.
         log_snrs: rising; between two of them w is linear, beyond the last ones constant.
         cond, uncond: w at each of them, in [0, 1], for rows with a condition and for rows without.
+        mean_image: whether the mean given the condition is the network's own, ``network.mean_image(x, **condition)``, in place
+            of the class's.
     """
 
     estimate: LinearEstimate
     log_snrs: tuple[float, ...]
     cond: tuple[float, ...]
     uncond: tuple[float, ...]
+    mean_image: bool = False
 
     def __post_init__(self) -> None:
         for name in ("log_snrs", "cond", "uncond"):
@@ -90,33 +93,34 @@ class Limit:
         weights: tuple[float, float],
         condition: Condition | None = None,
         null: Condition | None = None,
+        mean: Tensor | None = None,
     ) -> Tensor:
-        """D' of the network's D, both (B, *), for x at the level (alpha, sigma)."""
-        linear = self.estimate(x, alpha, sigma, _label(condition))
+        """D' of the network's D, both (B, *), for x at the level (alpha, sigma); ``mean``: the network's own mean image."""
+        linear = self.linear(x, alpha, sigma, condition, mean)
         cond, uncond = weights
         if condition is None or cond == uncond:
             return torch.lerp(linear, denoised, uncond if condition is None else cond)
         w = torch.where(is_null(condition, null), uncond, cond).to(x.dtype).view(-1, *[1] * (x.ndim - 1))
         return torch.lerp(linear, denoised, w)
 
-    def mean(self, x: Tensor, condition: Condition | None = None) -> Tensor:
-        """The estimate at pure noise, which says nothing about x_0: its mean, (B, *)."""
-        return self.estimate(x, 0.0, 1.0, _label(condition))
+    def linear(
+        self, x: Tensor, alpha: float, sigma: float, condition: Condition | None = None, mean: Tensor | None = None
+    ) -> Tensor:
+        """L at x, (B, *); at pure noise the mean given the condition."""
+        return self.estimate(x, alpha, sigma, None if condition is None else condition.get("label"), mean)
 
     def to_dict(self) -> dict[str, Any]:
         """The weights as plain values for JSON; the estimate is stored as tensors."""
-        return {"log_snrs": self.log_snrs, "cond": self.cond, "uncond": self.uncond}
+        return {"log_snrs": self.log_snrs, "cond": self.cond, "uncond": self.uncond, "mean_image": self.mean_image}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], estimate: LinearEstimate) -> Self:
         """The inverse of :meth:`to_dict`."""
-        if set(values) != {"log_snrs", "cond", "uncond"}:
-            raise ValueError(f"a stored limit has log_snrs, cond and uncond, but this one has {sorted(values)}")
-        return cls(estimate, *(tuple(values[name]) for name in ("log_snrs", "cond", "uncond")))
-
-
-def _label(condition: Condition | None) -> Tensor | None:
-    return condition.get("label") if condition is not None else None
+        names = ("log_snrs", "cond", "uncond")
+        if set(values) != {*names, "mean_image"}:
+            raise ValueError(f"a stored limit has {', '.join(names)} and mean_image, but this one has {sorted(values)}")
+        log_snrs, cond, uncond = (tuple(values[name]) for name in names)
+        return cls(estimate, log_snrs, cond, uncond, bool(values["mean_image"]))
 
 
 def is_null(condition: Condition, null: Condition | None) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from .._lazy import torch
@@ -96,7 +96,7 @@ def classifier(
                 return belief(run(x, level, condition))
             said = [part.of(x) for part in given]
             near = Level(_NEARLY_NOISE * level.sigma, level.sigma) if level.is_noise else level
-            believed, slope = _with_slope(run, near, condition, lambda D: log_p(D, *map(_recordable, said)), x)
+            believed, slope = _with_slope(run, near, condition, log_p, said, x)
             if near is not level:
                 believed = belief(run(x, level, condition))
             return believed + here * (near.sigma**2 / near.alpha) * slope
@@ -108,16 +108,20 @@ def classifier(
 
 
 def _with_slope(
-    run: Denoise, level: Level, condition: Condition | None, log_p: Callable[[Tensor], Tensor], x: Tensor
+    run: Denoise,
+    level: Level,
+    condition: Condition | None,
+    log_p: Callable[..., Tensor],
+    said: Sequence[Condition],
+    x: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """The belief at x, and the gradient of its log p with regard to x; within ``torch.inference_mode`` too."""
     outer = torch.is_grad_enabled() and x.requires_grad  # somebody wants a gradient through this one
     with torch.inference_mode(False), torch.enable_grad():
         at = x if outer else _of_its_own(x).detach().requires_grad_()
-        told = None if condition is None else _recordable(condition)
         try:
-            believed = belief(run(at, level, told))
-            value = log_p(believed)
+            believed = belief(run(at, level, None if condition is None else _parts_of_their_own(condition)))
+            value = log_p(believed, *map(_parts_of_their_own, said))
         except RuntimeError as error:
             if "Inference tensors" not in str(error):
                 raise
@@ -134,8 +138,7 @@ def _with_slope(
     return (believed, slope) if outer else (believed.detach(), slope)
 
 
-def _recordable(condition: Condition) -> Condition:
-    """The condition, of tensors that a gradient may know."""
+def _parts_of_their_own(condition: Condition) -> Condition:
     return Condition({name: _of_its_own(value) for name, value in condition.items()})
 
 

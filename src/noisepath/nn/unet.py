@@ -118,6 +118,14 @@ class UNet(nn.Module):
         e, heard = self._embed(x, t, label, said)
         return around(self.linear, x, t, lambda seen: self._features(beside(seen, heard.channels), e, heard))
 
+    def mean_image(self, x: Tensor, label: Tensor | None = None, **said: Tensor) -> Tensor | None:
+        """The mean of the clean images given the condition, of the shape and in the units of x, (B, C, H, W), where the network
+        has a part that knows it (``config.expects``); else None."""
+        if self.expected is None:
+            return None
+        heard = hear(self.embed_label, self.told, x, label, said, "U-Net", self.needs)
+        return self._expect(heard, x.shape[-2], x.shape[-1])[1]
+
     def _features(self, x: Tensor, e: Tensor, heard: Heard) -> Tensor:
         """Down, middle and up: what is learned of the pictures x, told e and what else was heard."""
         height, width = x.shape[-2:]

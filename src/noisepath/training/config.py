@@ -79,8 +79,9 @@ class TrainConfig:
     limit: bool = True
     """Whether samples are limited to what is known of the data where the network's error is multiplied (``noisepath.limit``),
     by weights that are measured with each saved model; it does not change the training."""
-    weighting: str = "plain"
-    """Weight of a noise level's loss (``noisepath.training.WEIGHTINGS``)."""
+    weighting: str | None = None
+    """Weight of a noise level's loss (``noisepath.training.WEIGHTINGS``); if not given min_snr for x0, whose own squared error
+    hardly counts fine detail, else plain."""
     weighting_options: dict[str, int | float] = field(default_factory=dict)
     """The weighting's own settings, such as ``gamma`` or ``bias``."""
 

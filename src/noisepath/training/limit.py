@@ -172,14 +172,29 @@ def measure_limit(
     denoiser: Denoiser, estimate: LinearEstimate, log_snrs: tuple[float, ...], probe: Probe, seed: int = 0, batch_size: int = 64
 ) -> Limit:
     """The limit of a denoiser that has none yet: at each log-SNR the weight of the least squared error, with the condition of
-    each sample and without one."""
+    each sample and without one.  A network that knows the mean image of a condition is asked for it, where it is the nearer
+    one."""
     levels = [Level.from_log_snr(value) for value in log_snrs]
-    cond = _weights(denoiser, estimate, levels, probe, seed, batch_size)
+    own = _own_means(denoiser, estimate, probe)
+    cond = _weights(denoiser, estimate, levels, probe, seed, batch_size, own)
     hidden = denoiser.null
     if hidden is None or probe.condition is None:
-        return Limit(estimate, log_snrs, cond, cond)
+        return Limit(estimate, log_snrs, cond, cond, own)
     without = Probe(probe.x0, hidden.expand(len(probe.x0)) if _one_size(hidden, probe.condition) else _blank(probe, hidden))
-    return Limit(estimate, log_snrs, cond, _weights(denoiser, estimate, levels, without, seed, batch_size))
+    return Limit(estimate, log_snrs, cond, _weights(denoiser, estimate, levels, without, seed, batch_size, own), own)
+
+
+@torch.no_grad()
+def _own_means(denoiser: Denoiser, estimate: LinearEstimate, probe: Probe) -> bool:
+    """Whether the network's own mean images are nearer to the data than the means of their classes."""
+    mean_image = getattr(denoiser.network, "mean_image", None)
+    if mean_image is None or probe.condition is None:
+        return False
+    mean = mean_image(probe.x0, **probe.condition)
+    if mean is None:
+        return False
+    other = estimate.mean(probe.x0, probe.condition.get("label"))
+    return bool((mean - probe.x0).square().mean() < (other - probe.x0).square().mean())
 
 
 def _one_size(hidden: Condition, condition: Condition) -> bool:
@@ -195,7 +210,13 @@ def _blank(probe: Probe, hidden: Condition) -> Condition:
 
 @torch.no_grad()
 def _weights(
-    denoiser: Denoiser, estimate: LinearEstimate, levels: list[Level], probe: Probe, seed: int, batch_size: int
+    denoiser: Denoiser,
+    estimate: LinearEstimate,
+    levels: list[Level],
+    probe: Probe,
+    seed: int,
+    batch_size: int,
+    own_means: bool,
 ) -> tuple[float, ...]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that its error is multiplied is why it is measured
@@ -210,7 +231,9 @@ def _weights(
             condition = None if probe.condition is None else probe.condition.rows(rows)
             z = noise.normal(key, range(rows.start, rows.stop), x0.shape[1:]).to(x0)
             x = level.alpha * x0 + level.sigma * z
-            linear = estimate(x, level.alpha, level.sigma, None if condition is None else condition.get("label")).double()
+            label = None if condition is None else condition.get("label")
+            mean = denoiser.network.mean_image(x, **condition) if own_means and condition else None  # type: ignore[attr-defined]
+            linear = estimate(x, level.alpha, level.sigma, label, mean).double()
             denoised = run(x, level, condition)
             assert isinstance(denoised, Tensor), "a network moves no state"
             moved = denoised.double() - linear

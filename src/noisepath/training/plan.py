@@ -9,7 +9,11 @@ The rules, for a longer side of s pixels:
     patch       of a transformer 1 up to 16 pixels, twice that for each doubling beyond: 256 tokens at most; its size is tiny or
                 compact on a CPU, S or B on an accelerator
     linear      beyond 12 pixels a network with edm's prediction begins as the best linear denoiser of the pictures' spectrum
-    times       log-normal noise levels around log sigma = -1.2 for 8 pixels, and higher by log(s / 8) for larger pictures, up
+    times       of edm's prediction and on edm's schedule log-normal; else stratified, even over the schedule's times: runs of
+                other predictions begin where a log-normal sampler trains nothing
+    weighting   min_snr of x0, else plain
+    preconditioning  unit where what a network sees or gives is more than 4 times as large or small as 1
+    mean        of log-normal noise levels log sigma = -1.2 for 8 pixels, and higher by log(s / 8) for larger pictures, up
                 to 0: neighbouring pixels are alike, so that it takes more noise to hide what a picture shows; around 0.5 more,
                 and over a wider range, where a text says what is to be seen: that is settled while there is much noise, and
                 balanced there, since the loss at that much noise drowns the one that forms are learnt from
@@ -41,6 +45,7 @@ from noisepath.nn.dit_config import DiTConfig
 from noisepath.nn.kinds import NETWORKS, network_of
 from noisepath.nn.parts import Part
 from noisepath.predictions import PREDICTIONS
+from noisepath.times import TimestepSampler
 from noisepath.training.config import TrainConfig
 from noisepath.training.limit import limited_log_snrs
 
@@ -62,6 +67,8 @@ __all__ = [
 SHOWN_EACH, SHOWN_LEAST = 50, 80_000
 MINUTES_AT_MOST = {"cpu": 60.0}
 MINUTES_ON_ACCELERATOR = 480.0
+DECIDED, LEAST_DECIDED, DRAWN = (0.05, 5.0), 0.15, 2048
+"""Noise levels at which images are decided, the least share of training that is to be there, and draws that it is found in."""
 MODERATE = 4.0
 """How many times larger or smaller than 1 what enters and leaves a network may be."""
 KEPT_AT_ONCE = 640 * 2**20
@@ -162,9 +169,14 @@ def choose(
     for part in conditions:
         sizes = {"text": f"{part.length} tokens of {part.size} kinds", "features": f"{part.length} vectors of {part.size}"}
         choices.append(Choice("condition", part.name, f"{part.kind}, {sizes.get(part.kind, part.size)}"))
+    if config.weighting is None:
+        weighting = "min_snr" if config.prediction == "x0" else "plain"
+        config = replace(config, weighting=weighting)
+        if weighting != "plain":
+            choices.append(Choice("weighting", weighting, "the error of x0 itself hardly counts fine detail"))
     limited = limited_log_snrs(schedule, config.prediction, sigma_data, config.preconditioning or "none")
     if config.times is None:
-        config = replace(config, times=times_for(config, schedule, bool(limited), hears))
+        config = replace(config, times=times_for(config, schedule, hears))
         if config.times == "balanced":
             choices.append(Choice("weights", "balanced", "each noise level counts by the inverse of its usual loss"))
         if config.times == "stratified":
@@ -245,11 +257,24 @@ def sizes_of(schedule: schedules.Schedule, prediction: str, sigma_data: float) -
     return found[0], found[1], found[2], found[3]
 
 
-def times_for(config: TrainConfig, schedule: schedules.Schedule, limited: bool, hears: bool) -> str:
+def times_for(config: TrainConfig, schedule: schedules.Schedule, hears: bool = False) -> str:
     """The sampler of training times that suits schedule and prediction."""
     if config.prediction == "edm" or schedule.scaling == "exploding":
         return "balanced" if hears else "log_normal"
     return "stratified"
+
+
+def check_times(times: TimestepSampler, name: str, schedule: schedules.Schedule, suited: str) -> str | None:
+    """What is wrong with a sampler that seldom trains where images are decided, sigma / alpha from 0.05 to 5; else None."""
+    t, _ = times.draw(schedule, 0, range(DRAWN), range(DRAWN), DRAWN)
+    ratio = torch.exp(-0.5 * schedule.log_snr(t))
+    share = float(((ratio > DECIDED[0]) & (ratio < DECIDED[1])).double().mean())
+    if share >= LEAST_DECIDED:
+        return None
+    return (
+        f"times {name!r} spend {100 * share:.2g} % of the training where images are decided (sigma / alpha from "
+        f"{DECIDED[0]:g} to {DECIDED[1]:g}), so little will be learned: {suited!r} suits this schedule"
+    )
 
 
 def _hears(conditions: tuple[Part, ...]) -> bool:

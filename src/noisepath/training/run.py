@@ -30,7 +30,7 @@ from noisepath.asking.kept import Rows
 from noisepath.data import DataConfig, as_data, changed, holdout_size, open_data, some, split
 from noisepath.defaults import torch_defaults
 from noisepath.denoiser import Denoiser
-from noisepath.errors import lookup
+from noisepath.errors import lookup, warn
 from noisepath.files import clear_leftovers, write_whole
 from noisepath.nn.dit import DiT
 from noisepath.nn.kinds import network_of
@@ -242,11 +242,13 @@ def build(
     times_kind = lookup(TIMES, config.times, "times")
     check_options(f"times {config.times!r}", times_kind, config.times_options)
     times = times_kind(**config.times_options)
-    assert config.preconditioning is not None, "the plan fills it in"
+    assert config.preconditioning is not None and config.weighting is not None, "the plan fills them in"
     objective = Objective(
         schedule, config.prediction, times, config.weighting, config.weighting_options, data.sigma_data, config.drop_condition,
         config.drop_each, config.preconditioning,
     )  # fmt: skip
+    if problem := planning.check_times(times, config.times, schedule, planning.times_for(config, schedule)):
+        warn(problem)
     # what can go wrong in a step or a checkpoint goes wrong now, before a folder is made
     schedules.to_dict(schedule)
     objective.losses(lambda x, t: x, torch.zeros(2, 1), seed=config.seed, step=0, samples=[0, 1])
