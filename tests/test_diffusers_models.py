@@ -526,7 +526,7 @@ CASES: dict[str, Case] = {
 }
 
 
-def made(case: Case) -> Any:
+def built(case: Case) -> Any:
     """The network with weights that leave nothing without effect: as they come many parts are zero."""
     torch.manual_seed(3)
     net = case.make().eval().requires_grad_(False)
@@ -555,8 +555,8 @@ def one_step(case: Case, net: Any, scheduler: Any, x: Tensor, place: int) -> Ten
     t = scheduler.timesteps[place]
     if hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(place)
-    shown = scheduler.scale_model_input(x, t) if hasattr(scheduler, "scale_model_input") else x
-    out = case.theirs(net, shown, t.expand(len(x)))
+    scaled = scheduler.scale_model_input(x, t) if hasattr(scheduler, "scale_model_input") else x
+    out = case.theirs(net, scaled, t.expand(len(x)))
     after: Tensor = scheduler.step(out, t, x).prev_sample
     return after
 
@@ -564,7 +564,7 @@ def one_step(case: Case, net: Any, scheduler: Any, x: Tensor, place: int) -> Ten
 @pytest.mark.parametrize("name", CASES)
 def test_one_step_is_that_of_its_own_pipeline(name: str) -> None:
     case, place = CASES[name], 3
-    net, scheduler = made(case), case.scheduler()
+    net, scheduler = built(case), case.scheduler()
     scheduler.set_timesteps(10)
     x = draw(ROWS, *case.shape, seed=9)
     levels = [level_of(scheduler, place), level_of(scheduler, place + 1)]

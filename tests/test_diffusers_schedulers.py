@@ -78,7 +78,7 @@ WITH: dict[str, dict[str, Any]] = {
 }
 
 
-class Asked(NamedTuple):
+class Evaluated(NamedTuple):
     """What a scheduler does at one of its levels."""
 
     level: Level
@@ -96,7 +96,7 @@ def scheduler_classes() -> dict[str, Any]:
     return {name: getattr(diffusers.schedulers, name) for name in sorted(names)}
 
 
-def can_be_made(cls: Any) -> bool:
+def can_be_built(cls: Any) -> bool:
     return not any("dummy" in base.__module__ for base in cls.__mro__)
 
 
@@ -134,7 +134,7 @@ def make(cls: Any, options: dict[str, Any]) -> Any:
 # --- what a scheduler does -----------------------------------------------------------------------------------------
 
 
-def asked(scheduler: Any) -> Iterator[Asked]:
+def evaluations(scheduler: Any) -> Iterator[Evaluated]:
     """What it does at PLACES of a run of STEPS, by its own methods."""
     kind = type(scheduler).__name__
     dynamic = {"mu": 0.8} if getattr(scheduler.config, "use_dynamic_shifting", False) else {}
@@ -153,7 +153,7 @@ def asked(scheduler: Any) -> Iterator[Asked]:
         if hasattr(scheduler, "scale_model_input"):
             scaled = float((scheduler.scale_model_input(X, t) / X).flatten()[0])
         time = float(scheduler.sigmas[place]) if kind == "ScoreSdeVeScheduler" else float(t)
-        yield Asked(level, time, scaled, denoised_by(scheduler, kind, place, t, level))
+        yield Evaluated(level, time, scaled, denoised_by(scheduler, kind, place, t, level))
 
 
 IN_VP_FRAME = ("DEIS", "DPMSolverMultistep", "DPMSolverSinglestep", "SASolver", "UniPC")
@@ -230,7 +230,7 @@ def by_formula(scheduler: Any, kind: str, level: Level) -> Tensor:
 # --- the walk ------------------------------------------------------------------------------------------------------
 
 
-def difference(scheduler: Any, at: Asked) -> float:
+def difference(scheduler: Any, at: Evaluated) -> float:
     """The largest of: state and estimate relative to the largest value, time relative to its own tolerance of rounding."""
     given: list[tuple[Tensor, Tensor]] = []
 
@@ -263,7 +263,7 @@ def outcome(cls: Any, options: dict[str, Any]) -> str:
     """What came of it: right, refused, its own refusal, WRONG."""
     try:
         scheduler = make(cls, options)
-        found = list(asked(scheduler))
+        found = list(evaluations(scheduler))
     except Exception as error:  # noqa: BLE001 - what it can't do itself says nothing of us
         return f"its own refusal: {error}"
     try:
@@ -273,7 +273,7 @@ def outcome(cls: Any, options: dict[str, Any]) -> str:
     return "right" if worst < 2e-4 else f"WRONG by {worst:.2g}"
 
 
-READ = [name for name, cls in scheduler_classes().items() if name not in REFUSED and can_be_made(cls)]
+READ = [name for name, cls in scheduler_classes().items() if name not in REFUSED and can_be_built(cls)]
 
 
 @pytest.mark.parametrize("name", READ)

@@ -149,7 +149,7 @@ class _Form:
         for name in self.needed:
             place, _, entry = name.partition(".")
             if place not in given or entry and entry not in given[place]:
-                raise ValueError(f"{self.module} needs {_shown_name(name, names)}: {_how_to_give(name, names)}")
+                raise ValueError(f"{self.module} needs {_display_name(name, names)}: {_how_to_give(name, names)}")
         return given
 
     def _place(self, name: str, names: Mapping[str, str]) -> str:
@@ -165,11 +165,11 @@ class _Form:
         if not self.any_part and place.partition(".")[0] not in self.parts:
             if not self.parts:
                 raise ValueError(f"{self.module} takes x and the time alone, but the condition has {shown(name)}")
-            raise unknown(f"part of a condition for {self.module}:", name, [_shown_name(part, names) for part in self.parts])
+            raise unknown(f"part of a condition for {self.module}:", name, [_display_name(part, names) for part in self.parts])
         return place
 
 
-def _shown_name(name: str, names: Mapping[str, str]) -> str:
+def _display_name(name: str, names: Mapping[str, str]) -> str:
     """A module's own name of a part, and ours before it where there is one."""
     ours = next((mine for mine, theirs in names.items() if theirs == name), None)
     return name if ours is None else f"{ours} ({name})"
