@@ -201,7 +201,7 @@ def test_one_call_leaves_nothing_to_be_fitted() -> None:
         ({"starts": 1}, "starts must be 2 or more"),
         ({"begin_from": 0}, "begin_from must be 1 or more"),
         ({"calls": []}, "a number of calls"),
-        ({"calls": True}, "1 or more, but True"),
+        ({"calls": True}, "1 or more, but got True"),
         ({"calls": "4"}, "whole number of calls, 1 or more, but '4'"),
         ({"steps": 4}, r"tune\(model, steps=8\), but both are given"),
         ({"calls": None}, "but neither is given"),

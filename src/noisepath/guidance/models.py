@@ -96,7 +96,7 @@ def classifier(
                 return belief(run(x, level, condition))
             said = [part.of(x) for part in given]
             near = Level(_NEARLY_NOISE * level.sigma, level.sigma) if level.is_noise else level
-            believed, slope = _with_slope(run, near, condition, lambda D: log_p(D, *said), x)
+            believed, slope = _with_slope(run, near, condition, lambda D: log_p(D, *map(_recordable, said)), x)
             if near is not level:
                 believed = belief(run(x, level, condition))
             return believed + here * (near.sigma**2 / near.alpha) * slope
@@ -114,9 +114,8 @@ def _with_slope(
     outer = torch.is_grad_enabled() and x.requires_grad  # somebody wants a gradient through this one
     with torch.inference_mode(False), torch.enable_grad():
         at = x if outer else _of_its_own(x).detach().requires_grad_()
-        told = None if condition is None else Condition({name: _of_its_own(value) for name, value in condition.items()})
         try:
-            believed = belief(run(at, level, told))
+            believed = belief(run(at, level, None if condition is None else _recordable(condition)))
             value = log_p(believed)
         except RuntimeError as error:
             if "Inference tensors" not in str(error):
@@ -132,6 +131,11 @@ def _with_slope(
             raise ValueError("log_p's answer has no gradient: model and log_p must let it through (no detach, no no_grad)")
         (slope,) = torch.autograd.grad(value.sum(), at, create_graph=outer)
     return (believed, slope) if outer else (believed.detach(), slope)
+
+
+def _recordable(condition: Condition) -> Condition:
+    """A condition of tensors that a gradient may know."""
+    return Condition({name: _of_its_own(value) for name, value in condition.items()})
 
 
 def _of_its_own(value: Tensor) -> Tensor:
