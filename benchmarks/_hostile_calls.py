@@ -99,11 +99,9 @@ _RUNS = {
 
 _CONDITIONS = {
     "nothing": Call(lambda: Condition(), "at least one named tensor"),
-    "a number": Call(lambda: Condition(label=3), "needs a tensor"),
-    "a list": Call(lambda: Condition(label=[0, 1]), "needs a tensor"),
+    "a word": Call(lambda: Condition(label="cat"), "needs a tensor"),
+    "a list of words": Call(lambda: Condition(label=["cat"]), "needs a tensor"),
     "None": Call(lambda: Condition(label=None), "needs a tensor"),
-    "one number's tensor": Call(lambda: Condition(label=torch.tensor(3)), "a row for each picture"),
-    "an array": Call(lambda: Condition(label=torch.zeros(3).numpy()), "needs a tensor"),
     "a number for a name": Call(lambda: Condition({3: torch.zeros(2)}), "3"),
     "other rows": Call(lambda: Condition(a=torch.zeros(2), b=torch.zeros(3)), "same number of rows"),
     "a list for parts": Call(lambda: Condition([torch.zeros(2)]), "Condition"),

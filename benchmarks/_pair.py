@@ -18,7 +18,7 @@ from noisepath.exact import Mixture
 from noisepath.levels import Level
 from noisepath.loop import run_loop
 from noisepath.schedules import schedule
-from noisepath.solvers import SOLVERS, Build
+from noisepath.solvers import SOLVERS, Build, unguarded
 from noisepath.spacing import karras
 from noisepath.tableau import Draw
 
@@ -48,9 +48,9 @@ class Pair(NamedTuple):
 
 
 def pair(solver: str, library: str, name: str, peer: Peer, reason: str = "", **options: Any) -> Pair:
-    """A solver of the catalogue with these options, and its peer."""
+    """A solver of the catalogue with these options, as it is published, and its peer."""
     text = ", ".join(f"{k}={v}" for k, v in options.items())
-    return Pair(solver, text, partial(SOLVERS[solver].build, **options), library, name, peer, reason)
+    return Pair(solver, text, unguarded(partial(SOLVERS[solver].build, **options)), library, name, peer, reason)
 
 
 def belief(x: Tensor, level: Level) -> Tensor:

@@ -3,9 +3,10 @@
     python benchmarks/orders.py [--only NAME ...]
 
 On a smooth grid over a finite stretch of log-SNR, in float64, with exact denoisers: a mixture (the largest error of 41
-states) and Gaussian data of three variances (the largest of their errors).  Each solver is measured as it runs, with its own
-first steps, and, where it looks back, from exact start values.  One that draws noise is measured by its law on the Gaussians
-alone (weak order; the recursion of mean and variance is exact).  The grids are uniform in what is natural to the path:
+states) and Gaussian data of three variances (the largest of their errors).  Each solver is measured without its guard, as it
+runs, with its own first steps, and, where it looks back, from exact start values.  One that draws noise is measured by its law
+on the Gaussians alone (weak order; the recursion of mean and variance is exact).  The grids are uniform in what is natural to
+the path:
 
     VP    log-SNR          VE    sigma          flow  t = sigma
 
@@ -22,7 +23,7 @@ import torch
 
 from noisepath.analysis import Problem, gaussian_problem, measured_order
 from noisepath.levels import Level
-from noisepath.solvers import SOLVERS, Solver
+from noisepath.solvers import SOLVERS, Solver, unguarded
 
 REACH = 1.5  # log(alpha / sigma) from -REACH to REACH; VE's, uniform in sigma, to 1, where its last steps are small enough
 VARIANCES = (0.1, 0.7, 2.0)
@@ -96,15 +97,15 @@ def main() -> None:
         if solver.order == 0:
             print(f"{name:20}does not lead to the exact answer by smaller steps: no order")
             continue
-        odd = False
+        odd, build = False, unguarded(solver.build)
         for grid, levels in GRIDS.items():
             for starts in (0, solver.looks_back) if solver.looks_back else (0,):
                 expected = theory(solver, name, grid, starts > 0)
                 steps = STEPS.get(name, (128, 256))
                 options = {"levels": levels, "stochastic": solver.stochastic, "exact_starts": starts}
-                found = [slope(solver.build, gaussians, steps, **options)]
+                found = [slope(build, gaussians, steps, **options)]
                 if not solver.stochastic:
-                    found.insert(0, slope(solver.build, ["mixture"], steps, **options))
+                    found.insert(0, slope(build, ["mixture"], steps, **options))
                 cells = "".join(f"{value:9.2f} " for value in found).rjust(20)
                 near = [abs(value - expected) <= WITHIN for value in found]
                 good, total, odd = good + sum(near), total + len(near), odd or not all(near)

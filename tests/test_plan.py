@@ -201,7 +201,7 @@ def test_a_step_that_something_delayed_does_not_count(monkeypatch: pytest.Monkey
     monkeypatch.setattr(run.time, "perf_counter", lambda: next(clock))
     trial: Any = SimpleNamespace(
         step=lambda: None, close=lambda: None, network=torch.nn.Linear(1, 1), data=SimpleNamespace(shape=(1, 8, 8)),
-        processes=SimpleNamespace(count=1),
+        processes=SimpleNamespace(count=1, release=lambda: None),
     )  # fmt: skip
     made: Any = SimpleNamespace(make=lambda config, total: trial)
     monkeypatch.setattr(run.planning, "enough_memory", lambda *a: contextlib.nullcontext())

@@ -141,7 +141,7 @@ def test_the_steps_within_a_number_of_calls_make_no_more_with_the_models_width(w
         return x * 0
 
     path = noisepath.schedule("edm")
-    denoiser = Denoiser(network, path, "edm", data_scale=width)
+    denoiser = Denoiser(network, path, "edm", data_stats=DataStats(scale=width))
     for name in ("restart", "heun", "adams_moulton", "edm"):
         for most in (7, 13):
             steps = steps_within(path, most, solver=name, data_scale=width)
@@ -161,7 +161,7 @@ def test_the_calls_that_are_reported_are_those_that_a_run_makes() -> None:
         asked += 1
         return x * 0
 
-    denoiser = Denoiser(network, noisepath.schedule("edm"), "edm", data_scale=3.0, info={"class_names": ()})
+    denoiser = Denoiser(network, noisepath.schedule("edm"), "edm", data_stats=DataStats(scale=3.0), info={"class_names": ()})
     drawn = draw(denoiser, digits(), Asked(n=1, solver="restart", steps=5))
     assert drawn.sampling.calls == asked
     asked = 0

@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     from . import analysis as analysis
     from . import asking as asking
     from . import board as board
+    from . import clipping as clipping
     from . import comparing as comparing
     from . import conditions as conditions
     from . import data as data
     from . import data_stats as data_stats
+    from . import defaults as defaults
     from . import denoiser as denoiser
     from . import discrete as discrete
     from . import editing as editing
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from . import errors as errors
     from . import evaluation as evaluation
     from . import exact as exact
+    from . import foreign_schedulers as foreign_schedulers
     from . import gaussian_start as gaussian_start
     from . import guidance as guidance
     from . import guidance_figure as guidance_figure
@@ -40,10 +43,12 @@ if TYPE_CHECKING:
     from . import levels as levels
     from . import limit as limit
     from . import loop as loop
+    from . import modules as modules
     from . import nn as nn
     from . import noise as noise
     from . import plots as plots
     from . import predictions as predictions
+    from . import printing as printing
     from . import sampling as sampling
     from . import scalings as scalings
     from . import schedules as schedules
@@ -137,10 +142,12 @@ _MODULES = (
     "analysis",
     "asking",
     "board",
+    "clipping",
     "comparing",
     "conditions",
     "data",
     "data_stats",
+    "defaults",
     "denoiser",
     "discrete",
     "editing",
@@ -148,6 +155,7 @@ _MODULES = (
     "errors",
     "evaluation",
     "exact",
+    "foreign_schedulers",
     "gaussian_start",
     "guidance",
     "guidance_figure",
@@ -155,10 +163,12 @@ _MODULES = (
     "levels",
     "limit",
     "loop",
+    "modules",
     "nn",
     "noise",
     "plots",
     "predictions",
+    "printing",
     "sampling",
     "scalings",
     "schedules",

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
-    "PROBLEMS", "Order", "Problem", "calls", "gaussian_flow", "gaussian_law", "gaussian_problem", "measured_order",
-    "smooth_levels",
+    "DEVIATIONS", "FACTORS", "PROBLEMS", "Order", "Problem", "calls", "gaussian_flow", "gaussian_law", "gaussian_problem",
+    "measured_order", "over_first_order", "smooth_levels",
 ]  # fmt: skip
 
 Build = Callable[[Sequence[Level]], Tableau]
@@ -71,6 +71,33 @@ def gaussian_law(
         states.append(x)
         outputs.append(output)
     return states[-1][0], (states[-1][1:] ** 2).sum(0)
+
+
+DEVIATIONS = (0.05, 0.3, 1.0, 3.0)
+"""Of the Gaussian data on which a solver is compared with DDIM."""
+FACTORS = (1.5, 2.0, 3.0)
+"""What :func:`over_first_order` is to be at most: of a solver that draws nothing, of one that draws noise, and of any ever."""
+_NO_ERROR = 1e-3
+
+
+def over_first_order(
+    table: Tableau, ddim: Tableau, deviations: Sequence[float] = DEVIATIONS, *, exact_start: bool = False
+) -> Any:
+    """The error of a run over that of DDIM's on the same grid, for data N(0, d^2) of each deviation d: a float64 array.
+
+    The error is that of the samples' deviation, relative; one below 1e-3 counts as 1e-3.  Runs start at sigma_0 z, as those of
+    :func:`noisepath.sample` do, or with ``exact_start`` with the law that the data have at the first level.
+    """
+    import numpy as np
+
+    own, first = (_deviation_error(each, np.asarray(deviations, float), exact_start) for each in (table, ddim))
+    return np.maximum(own, _NO_ERROR) / np.maximum(first, _NO_ERROR)
+
+
+def _deviation_error(table: Tableau, deviations: Any, exact_start: bool) -> Any:
+    start, end = ((node.level.alpha * deviations) ** 2 + node.level.sigma**2 for node in (table[0], table[-1]))
+    variance = gaussian_law(table, 0.0, deviations**2, 0.0, start if exact_start else None)[1]
+    return abs((variance / end) ** 0.5 - 1.0)
 
 
 def gaussian_flow(x: Any, start: Level, end: Level, mean: Any, variance: Any) -> Any:

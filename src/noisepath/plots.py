@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from noisepath.comparing import Comparison, Entry
+    from noisepath.limit import Limit
     from noisepath.sampling import Trajectory
     from noisepath.schedules import Schedule
 
@@ -392,6 +393,27 @@ def _picture_rows(comparison: Comparison) -> tuple[list[str], int, Tensor] | Non
             labels.append(label)
             rows.append(pictures)
     return labels, len(rows[0]), torch.cat(rows)
+
+
+def limit_figure(limits: Mapping[str, Limit], png: str | os.PathLike[str]) -> Path:
+    """How far a model's averages are followed, over the noise, as a PNG: 1 is the network alone, 0 the linear estimate alone.
+
+    ``limits``: name of an average -> its limit.
+    """
+    figure = _figure(7, 3.6)
+    ax = figure.add_subplot()
+    for (name, limit), color in zip(limits.items(), ("tab:blue", "tab:orange"), strict=False):
+        noise_ratios = np.exp(-0.5 * np.array(limit.log_snrs))
+        ax.plot(noise_ratios, limit.cond, color=color, marker=".", label=f"{name}, with a condition")
+        if limit.uncond != limit.cond:
+            ax.plot(noise_ratios, limit.uncond, color=color, marker=".", linestyle="--", label=f"{name}, without one")
+    ax.set_xscale("log")
+    ax.set_xlabel("noise, sigma / alpha")
+    ax.set_ylabel("weight of the network")
+    ax.set_ylim(-0.03, 1.03)
+    ax.grid(alpha=0.3)
+    ax.legend(fontsize=8)
+    return _save_figure(figure, png)
 
 
 def loss_curve(jsonl: str | os.PathLike[str], png: str | os.PathLike[str], smooth: float = 0.05) -> Path:

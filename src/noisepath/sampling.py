@@ -196,7 +196,7 @@ def out_of_range(samples: Tensor, denoiser: Denoise) -> str | None:
     if all(share <= allowed for share, allowed in zip(shares, FAR_OUTSIDE.values(), strict=True)):
         return None
     return (
-        f"these samples go from {least:.4g} to {most:.4g}, but the data lie in [{low:g}, {high:g}]: {100 * shares[0]:.2g} % of "
+        f"these samples go from {least:.4g} to {most:.4g}, but the data lie in [{low:g}, {high:g}]: {100 * shares[0]:.3g} % of "
         "the values are far outside. Most often the network's error is multiplied where there is much noise (a prediction of "
         "noise or score: noisepath.clip(denoiser) holds its estimates to the range), the guidance scale is too high, or "
         "schedule and prediction are not those of its training"

@@ -222,6 +222,10 @@ class Draft:
         self._kept.add(n)
         return Lin({("x", n): 1.0})
 
+    def node(self, n: int) -> tuple[Level, Lin]:
+        """The level of state n, and what it is made with."""
+        return self._made[n]
+
     def steps(self) -> Iterator[tuple[int, Point, Level]]:
         """For each step: its number, the newest point at its beginning, and the level it leads to.
 

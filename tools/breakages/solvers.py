@@ -31,8 +31,8 @@ BREAKAGES = (
     Breakage(
         "Heun corrects twice as much",
         "solvers/heun.py",
-        "c = f.scale(s) / 2.0 *",
-        "c = f.scale(s) *",
+        "c = [f.scale(s) / 2.0 *",
+        "c = [f.scale(s) *",
         ("solver_forms", "solvers"),
     ),
     Breakage(
@@ -129,15 +129,15 @@ BREAKAGES = (
     Breakage(
         "UniPC takes unequal steps for equal ones",
         "solvers/correctors.py",
-        "made = first_order(p, s) + (half * share) * (p.D - before.D)",
-        "made = first_order(p, s) + half * (p.D - before.D)",
+        "orders.append(first_order(p, s) + (half * share) * (p.D - before.D))",
+        "orders.append(first_order(p, s) + half * (p.D - before.D))",
         ("solver_forms", "solvers"),
     ),
     Breakage(
         "UniPC's corrector leaves out the earlier beliefs",
         "solvers/correctors.py",
-        "_integral([predicted, *known], t, s)",
-        "_integral([predicted, known[0]], t, s)",
+        "integral([predicted, *known], t, s)",
+        "integral([predicted, known[0]], t, s)",
         ("solver_forms", "solvers"),
     ),
     Breakage(
@@ -234,8 +234,8 @@ BREAKAGES = (
     Breakage(
         "DPM-Solver's correction is turned round on long steps",
         "solvers/singlestep.py",
-        "return change + (share * s.alpha * of_belief)",
-        "return change - (share * s.alpha * of_belief)",
+        "change + share * belief if share",
+        "change - share * belief if share",
         ("solver_forms",),
     ),
 )

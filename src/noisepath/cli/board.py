@@ -24,7 +24,7 @@ def run(command: Board, device: str) -> None:
     """Check, make the pictures, write RUN/board and the page, and say where."""
     _check(command)
     read_run(command.run)  # a model without a run has no page
-    denoiser = load(command.run, device, encoder=command.encoder)
+    denoiser = load(command.run, device, encoder=command.encoder, limit="stored" if command.limit else None)
     asked = Asked.of(
         denoiser, _rows(command, denoiser), command.guidance, command.seeds,
         steps=command.steps, solver=command.solver, spacing=command.spacing, seed=command.seed,

@@ -94,7 +94,7 @@ def _sample(command: Sample) -> None:
     check_folder(command.out)
     precision = lookup(PRECISIONS, command.precision, "precision")
     device = _device(command.device)
-    denoiser = load(command.run, device, encoder=command.encoder)
+    denoiser = load(command.run, device, encoder=command.encoder, limit="stored" if command.limit else None)
     assert isinstance(denoiser.network, torch.nn.Module)
     denoiser.network.to(precision)
     condition, told = prompted(denoiser, command.prompt, command.say, command.classes, command.n, command.cut)

@@ -24,7 +24,7 @@ def run(command: Compare, device: str) -> None:
     beside = _beside(command.out)
     if command.n < 1:
         raise ValueError(f"n is the number of pictures, 1 or more, but is {command.n}")
-    denoiser = load(command.run, device)
+    denoiser = load(command.run, device, limit="stored" if command.limit else None)
     labels = labels_for(denoiser, command.classes, command.n)
     made = compare(
         denoiser,

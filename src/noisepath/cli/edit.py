@@ -60,7 +60,7 @@ def run(command: Edit, device: str) -> None:
     masks = _masks(command, canvases)
     other = None if command.between is None else read_canvas(command.between)
     names = _names(command)
-    denoiser = load(command.run, device, encoder=command.encoder)
+    denoiser = load(command.run, device, encoder=command.encoder, limit="stored" if command.limit else None)
     if len(denoiser.info["shape"]) != 3 or denoiser.info["shape"][0] not in (1, 3):
         raise ValueError(f"pictures are edited by a model of pictures, but this one's data are {denoiser.info['shape']}")
     conditions = asked_for(denoiser, command.classes, command.guidance, len(canvases), command.prompt)

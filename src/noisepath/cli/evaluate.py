@@ -30,6 +30,7 @@ def run(command: Evaluate, device: str) -> None:
         progress=command.progress,
         out=command.out,
         encoder=command.encoder,
+        limit="stored" if command.limit else None,
     )
     print(summary(made))
     if made.folder.resolve().parent == Path(command.run).resolve():

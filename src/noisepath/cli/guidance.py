@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from noisepath.cli.labels import labelled, labels_for
 from noisepath.evaluation.classifier import load_classifier
@@ -29,13 +29,14 @@ __all__ = ["run", "table"]
 def run(command: Guidance, device: str) -> None:
     """Guide, print the table, write the figure and the JSON."""
     beside = _checked(command)
-    denoiser = load(command.run, device)
+    denoiser = load(command.run, device, limit="stored" if command.limit else None)
     methods = methods_for(denoiser, command.methods)
     labels = labels_for(denoiser, command.classes, command.n)
     if labels is None and denoiser.vocabulary:
         known = ", ".join(denoiser.vocabulary.entries)
         raise ValueError(f"guidance is shown towards classes, but this model was told none ({known}): see sample --guidance")
-    weaker, which = load_earlier(command.run, denoiser.info["steps"], device)
+    limit: Literal["stored"] | None = "stored" if command.limit else None
+    weaker, which = load_earlier(command.run, denoiser.info["steps"], device, limit=limit)
     told = Told(command.interval, command.rescale, weaker)
     how: dict[str, Any] = {"solver": command.solver, "steps": command.steps, "spacing": command.spacing, "seed": command.seed}
     points = guide_mixture(methods, command.scales, told, **how)

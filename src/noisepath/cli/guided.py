@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -75,7 +75,8 @@ def _extra(command: Sample) -> dict[str, Any]:
 def _weaker(denoiser: Denoiser, command: Sample) -> Denoiser:
     """An earlier state of the run, computing as the model does."""
     parameter = next(denoiser.network.parameters())  # type: ignore[attr-defined]
-    weaker, _ = load_earlier(command.run, denoiser.info["steps"], str(parameter.device))
+    limit: Literal["stored"] | None = "stored" if command.limit else None
+    weaker, _ = load_earlier(command.run, denoiser.info["steps"], str(parameter.device), limit=limit)
     assert isinstance(weaker.network, torch.nn.Module)
     weaker.network.to(parameter.dtype)
     return weaker

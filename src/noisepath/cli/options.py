@@ -135,6 +135,8 @@ class Sample:
     """What the network computes in: float32; bf16 (bfloat16) or float16 take half the memory.  All else stays float32."""
     out: Path = Path("samples")
     """Folder for the pictures; the page with all of them is grid.png in it."""
+    limit: bool = True
+    """Whether the model is followed only as far as its limit says, where its errors are multiplied."""
     device: str | None = None
     """cpu, cuda, mps ...; the fastest there is if not given."""
     progress: bool = True
@@ -197,6 +199,8 @@ class Edit:
     """Folder for the results."""
     record: bool = True
     """Keep small pictures of before and after in RUN/edits, for the run's page, which shows the last 12."""
+    limit: bool = True
+    """Whether the model is followed only as far as its limit says, where its errors are multiplied."""
     device: str | None = None
     """cpu, cuda, mps ...; the fastest there is if not given."""
     progress: bool = True
@@ -239,6 +243,8 @@ class Compare:
     """The figure to write; beside it the figures of the table, with the ending .json."""
     batch_size: int | None = None
     """Pictures made at once; changes nothing but memory and speed."""
+    limit: bool = True
+    """Whether the model is followed only as far as its limit says, where its errors are multiplied."""
     device: str | None = None
     """cpu, cuda, mps ...; the fastest there is if not given."""
     progress: bool = True
@@ -274,6 +280,8 @@ class Guidance:
     """Picture i is a function of (seed, i) alone."""
     out: Path = Path("guidance.png")
     """The figure to write; beside it the figures of the table, with the ending .json."""
+    limit: bool = True
+    """Whether the model is followed only as far as its limit says, where its errors are multiplied."""
     device: str | None = None
     """cpu, cuda, mps ...; the fastest there is if not given."""
     progress: bool = True
@@ -314,6 +322,8 @@ class Board:
     """Where the frozen text encoder is that the model was trained with, if not where it was."""
     batch_size: int | None = None
     """Pictures made at once; changes nothing but memory and speed."""
+    limit: bool = True
+    """Whether the model is followed only as far as its limit says, where its errors are multiplied."""
     device: str | None = None
     """cpu, cuda, mps ...; the fastest there is if not given."""
     progress: bool = True
@@ -351,6 +361,8 @@ class Evaluate:
     """Folder for report and pictures; RUN/evaluation if not given."""
     batch_size: int = 256
     """Pictures at once; changes nothing but memory and speed."""
+    limit: bool = True
+    """Whether the model is followed only as far as its limit says, where its errors are multiplied."""
     device: str | None = None
     """cpu, cuda, mps ...; the fastest there is if not given."""
     progress: bool = True
@@ -377,6 +389,8 @@ class Tune:
     """Of the starts, and of the classes asked for."""
     batch_size: int = 256
     """Pictures at once; changes nothing but memory and speed."""
+    limit: bool = True
+    """Whether the model is followed only as far as its limit says, where its errors are multiplied."""
     device: str | None = None
     """cpu, cuda, mps ...; the fastest there is if not given."""
     progress: bool = True

@@ -25,7 +25,7 @@ __all__ = ["run"]
 
 def run(command: Tune, device: str) -> None:
     """Tune, write ``RUN/tuned/calls-N.json``, and print what was gained."""
-    denoiser = load(command.run, device)
+    denoiser = load(command.run, device, limit="stored" if command.limit else None)
     guidable = denoiser.info["class_names"] and unguidable(denoiser) is None
     scales = command.guidance or ((1.0, 2.0) if guidable else (1.0,))
     began = time.monotonic()

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from noisepath import __version__
 from noisepath.defaults import torch_defaults
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from noisepath.asking import TextFeatures
     from noisepath.data.dataset import Data
     from noisepath.denoiser import Denoiser
+    from noisepath.limit import Limit
     from noisepath.training.record import RunConfig
 
 __all__ = ["Evaluation", "evaluate", "evaluate_model"]
@@ -67,6 +69,7 @@ def evaluate(
     progress: bool = True,
     out: str | os.PathLike[str] | None = None,
     encoder: str | os.PathLike[str] | TextFeatures | None = None,
+    limit: Limit | Literal["stored"] | None = "stored",
 ) -> Evaluation:
     """Judge a run's newest model by the pictures that were held out of its training, and write down what was found.
 
@@ -85,6 +88,7 @@ def evaluate(
         progress: show live bars.
         out: where to write; RUN/evaluation if not given.
         encoder: where the run's frozen text encoder is, if not where it was; or the encoder itself.
+        limit: of the model, as for :func:`noisepath.load`.
 
     Raises:
         FileNotFoundError: no such run, data or features.
@@ -92,7 +96,7 @@ def evaluate(
     """
     from noisepath.training import load, read_run
 
-    config, denoiser = read_run(run), load(run, device, encoder=encoder)
+    config, denoiser = read_run(run), load(run, device, encoder=encoder, limit=limit)
     pictures = _pictures(config, data)
     notes = _check_data(Path(run), denoiser, pictures)
     conditional = denoiser.null is not None and (told_more(denoiser) or pictures.labels is not None)
@@ -107,7 +111,8 @@ def evaluate(
         batch_size=batch_size,
     )
     if not conditional and asked.guidance != (1.0,):
-        raise ValueError(f"{unguidable(denoiser) or 'these pictures have no classes to guide to'}: leave guidance out")
+        reason = unguidable(denoiser) or "these pictures have no classes to guide to"
+        raise ValueError(f"{reason}; it can't be guided: leave guidance out")
     folder = Path(run) / FOLDER if out is None else Path(out)
     spaces, reader, more = _judges(features, train, held_out, config, folder, device, progress)
     report = evaluate_model(
@@ -158,7 +163,7 @@ def evaluate_model(
         samples=tuple(sets),
         losses=by_level,
         reader=None if reader is None else _reader(reader),
-        notes=(*notes, *_notes(real, asked)),
+        notes=(*notes, *_notes(real, asked), *_limited(denoiser)),
     )
     write_report(report, folder / FILE)
     for old in folder.glob("grid-guidance-*.png"):  # of an earlier evaluation, with other scales
@@ -184,6 +189,17 @@ def _draw_neighbours(
 def _reader(reader: Classifier) -> Reader:
     interval = share_interval(reader.right, reader.of) if reader.of else None
     return Reader(reader.identity, reader.trained_on, reader.of, reader.accuracy, interval)
+
+
+def _limited(denoiser: Denoiser) -> list[str]:
+    """What the report says of a model whose answers are limited."""
+    limit = getattr(denoiser, "limit", None)
+    if limit is None:
+        return []
+    return [
+        f"the model is limited at sigma / alpha above {math.exp(-limit.log_snrs[-1] / 2):.2g}, where its network's errors are "
+        "multiplied: there its answer is weighed with what is known of the data"
+    ]
 
 
 def _notes(real: Real, asked: Asked) -> list[str]:

@@ -114,8 +114,9 @@ def _with_slope(
     outer = torch.is_grad_enabled() and x.requires_grad  # somebody wants a gradient through this one
     with torch.inference_mode(False), torch.enable_grad():
         at = x if outer else _of_its_own(x).detach().requires_grad_()
+        told = None if condition is None else _recordable(condition)
         try:
-            believed = belief(run(at, level, None if condition is None else _recordable(condition)))
+            believed = belief(run(at, level, told))
             value = log_p(believed)
         except RuntimeError as error:
             if "Inference tensors" not in str(error):
@@ -134,7 +135,7 @@ def _with_slope(
 
 
 def _recordable(condition: Condition) -> Condition:
-    """A condition of tensors that a gradient may know."""
+    """The condition, of tensors that a gradient may know."""
     return Condition({name: _of_its_own(value) for name, value in condition.items()})
 
 

@@ -41,6 +41,7 @@ class Run:
     checkpoints: tuple[int, ...]
     samples: tuple[Picture, ...]
     loss: Picture | None
+    limit: Picture | None
     report: dict[str, Any]
     by_level: Picture | None
     neighbours: Picture | None
@@ -82,6 +83,7 @@ def read(path: Path) -> Run:
         checkpoints=tuple(sorted(_numbered(path / "checkpoints", r"step-([0-9]+)"))),
         samples=_samples(path),
         loss=picture_of(path, "loss.png"),
+        limit=picture_of(path, "limit.png"),
         report=report,
         by_level=picture_of(path, "evaluation/loss_by_level.png"),
         neighbours=picture_of(path, "evaluation/neighbours.png"),

@@ -26,8 +26,8 @@ def sections(run: Run) -> Iterator[Html]:
     """The body of the page."""
     yield _top(run)
     parts = [
-        _samples(run), _board(run), _ways(run), _losses(run), _by_level(run), _evaluation(run), _neighbours(run), _edits(run),
-        _plan(run), _commands(run),
+        _samples(run), _board(run), _ways(run), _losses(run), _by_level(run), _limit(run), _evaluation(run), _neighbours(run),
+        _edits(run), _plan(run), _commands(run),
     ]  # fmt: skip
     yield element("main", join([part for part in parts if part], "\n"), _settings(run))
     told = f"Written by noisepath {__version__}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC. Load the page again to see news."
@@ -165,6 +165,17 @@ def _by_level(run: Run) -> Html:
     words = "How far the model's belief is from the picture, at each level of noise: on held-out pictures and on training ones."
     image = _image(run.by_level, "Curves: loss over the level of noise", "paper")
     return _section("Loss by noise level", element("p", words), element("figure", image), anchor="levels")
+
+
+def _limit(run: Run) -> Html:
+    if run.limit is None:
+        return EMPTY
+    words = (
+        "Where there is much noise, errors of this network are multiplied in its answer. There the answer is weighed with the "
+        "best linear estimate from the data's mean and covariance; the weights have the least error, measured on images."
+    )
+    image = _image(run.limit, "Curves: weight of the network over the level of noise", "paper")
+    return _section("Limit at much noise", element("p", words), element("figure", image), anchor="limit")
 
 
 def _neighbours(run: Run) -> Html:

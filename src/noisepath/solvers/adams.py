@@ -11,12 +11,15 @@ from collections.abc import Sequence
 from ..levels import Level
 from ..tableau import Draft, Lin, Point, Tableau
 from .frames import Frame, first_order, frame_of, leaves_noise
-from .singlestep import runge_kutta_slope
+from .guard import Guard
+from .singlestep import runge_kutta_slopes
 
 __all__ = ["adams", "adams_moulton", "check_order", "ipndm", "pndm"]
 
 
-def adams(levels: Sequence[Level], *, frame: str = "flow", order: int = 3, data_scale: float = 1.0) -> Tableau:
+def adams(
+    levels: Sequence[Level], *, frame: str = "flow", order: int = 3, data_scale: float = 1.0, guard: bool = True
+) -> Tableau:
     """Adams-Bashforth of the given order in a frame of :data:`noisepath.solvers.frames.FRAMES`; 1 call a step.
 
     "noise" is k-diffusion's LMS and iPNDM's variable form (Zhang & Chen 2204.13902, app. B), "deis" rho-AB DEIS over log
@@ -27,6 +30,7 @@ def adams(levels: Sequence[Level], *, frame: str = "flow", order: int = 3, data_
     check_order("adams", order, 6)
     f = frame_of(frame, data_scale)
     draft = Draft(levels)
+    careful = Guard(draft, guard)
     places: list[float] = []
     slopes: list[Lin] = []
     for _, p, s in draft.steps():
@@ -34,13 +38,20 @@ def adams(levels: Sequence[Level], *, frame: str = "flow", order: int = 3, data_
             draft.add(s, first_order(p, s))
             continue
         places, slope = [f.place(p.level), *places][:order], f.slope(p)
-        draft.add(s, f.step(p, s, places, [slope, *slopes]))
+        known = [slope, *slopes]
+        draft.add(s, careful.step(p, s, [f.step(p, s, places[:k], known[:k]) for k in careful.orders(len(places))]))
         slopes = [_kept(draft, f, p, slope), *slopes][: order - 1]
     return draft.finish()
 
 
 def adams_moulton(
-    levels: Sequence[Level], *, frame: str = "flow", order: int = 4, data_scale: float = 2.0, again: bool = False
+    levels: Sequence[Level],
+    *,
+    frame: str = "flow",
+    order: int = 4,
+    data_scale: float = 2.0,
+    again: bool = False,
+    guard: bool = True,
 ) -> Tableau:
     """Adams' predictor of the given order, and his corrector of the next one; 1 call a step.
 
@@ -55,6 +66,7 @@ def adams_moulton(
     check_order("adams_moulton", order, 5)
     f = frame_of(frame, data_scale)
     draft = Draft(levels)
+    careful = Guard(draft, guard)
     places: list[float] = []
     slopes: list[Lin] = []
     for step, p, s in draft.steps():
@@ -64,11 +76,14 @@ def adams_moulton(
         slope = f.slope(p)
         places, known = [f.place(p.level), *places][:order], [slope, *slopes]
         slopes = [_kept(draft, f, p, slope), *slopes][: order - 1]
-        made = f.change(p, s, places, known)
-        predicted = draft.add(s, f.first(p, s, slope) + made)
+        first = f.first(p, s, slope)
+        lower = [f.change(p, s, places[:k], known[:k]) for k in careful.orders(len(places)) if k > 1]
+        made = careful.change(p, s, first, lower)
+        predicted = draft.add(s, first + made)
         if step == len(levels) - 2:
             continue
         better = f.change(p, s, [places[0], f.place(s), *places[1:]], [slope, f.slope(predicted), *known[1:]])
+        better = careful.change(p, s, first, [made, better])
         left = leaves_noise(p.level, s) if frame in ("noise", "deis") else 0.0  # the corrector goes where it has no limit
         corrected = draft.add(s, predicted.x + (1.0 - left) * (better - made))
         if not again:
@@ -97,7 +112,7 @@ def ipndm(levels: Sequence[Level], *, order: int = 4) -> Tableau:
     return draft.finish()
 
 
-def pndm(levels: Sequence[Level], *, start: str = "runge_kutta") -> Tableau:
+def pndm(levels: Sequence[Level], *, start: str = "runge_kutta", guard: bool = True) -> Tableau:
     """PNDM (Liu et al. 2202.09778, algorithm 2): iPNDM of order 4 after a start of high order; 1 call a step.
 
     start: "runge_kutta" makes the first three steps with four calls each (eq. 13); "heun" makes the first with two, as
@@ -106,17 +121,19 @@ def pndm(levels: Sequence[Level], *, start: str = "runge_kutta") -> Tableau:
     if start not in ("runge_kutta", "heun"):
         raise ValueError(f'PNDM starts with "runge_kutta" or "heun", but got {start!r}')
     draft = Draft(levels)
+    careful = Guard(draft, guard)
     kept: list[Lin] = []
     starts = 3 if start == "runge_kutta" else 1
     for _, p, s in draft.steps():
         f = Frame("noise", leaves_noise(p.level, s))
         if len(kept) >= starts or s.is_data:
-            draft.add(s, _extrapolated(p, s, [p.noise, *kept]))
+            made = _extrapolated(p, s, [p.noise, *kept])
         elif start == "runge_kutta":
-            draft.add(s, f.held(p, s, runge_kutta_slope(draft, f, p, s)))
+            made = f.held(p, s, runge_kutta_slopes(draft, f, p, s)[1])
         else:
             predicted = draft.add(s, first_order(p, s))
-            draft.add(s, f.held(p, s, 0.5 * (f.slope(p) + f.slope(predicted))))
+            made = f.held(p, s, 0.5 * (f.slope(p) + f.slope(predicted)))
+        draft.add(s, careful.step(p, s, [first_order(p, s), made]))
         kept = [draft.keep(p.level, p.noise), *kept][:3]
     return draft.finish()
 

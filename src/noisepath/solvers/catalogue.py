@@ -54,6 +54,10 @@ class Solver:
     """The order of the method itself, from exact start values (in "ipndm" and its like on equal steps of sigma / alpha); 0: as
     ``order``."""
 
+    bounded: bool = True
+    """Whether its error is at most a stated factor of DDIM's on any grid (:data:`noisepath.analysis.FACTORS`); not so of those
+    that follow neither the ODE nor the SDE."""
+
     @property
     def order_from_exact_starts(self) -> int:
         """What is measured when the first ``looks_back`` steps are exact."""
@@ -412,6 +416,7 @@ SOLVERS: dict[str, Solver] = {
     "langevin": Solver(
         langevin,
         order=0,
+        bounded=False,
         calls=2,
         frame="any",
         stochastic=True,
@@ -422,6 +427,7 @@ SOLVERS: dict[str, Solver] = {
     "lcm": Solver(
         lcm,
         order=0,
+        bounded=False,
         calls=1,
         frame="any",
         stochastic=True,
@@ -432,6 +438,7 @@ SOLVERS: dict[str, Solver] = {
     "tcd": Solver(
         tcd,
         order=0,
+        bounded=False,
         calls=1,
         frame="any",
         stochastic=True,
@@ -442,6 +449,7 @@ SOLVERS: dict[str, Solver] = {
     "consistency": Solver(
         consistency,
         order=0,
+        bounded=False,
         calls=1,
         frame="any",
         stochastic=True,

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from ..levels import Level
 from ..tableau import Draft, Lin, Point, Tableau, check_cleaner, z
 from .frames import first_order
+from .guard import Guard
 from .heun import heun_step
 
 __all__ = ["edm", "langevin", "restart"]
@@ -20,6 +21,7 @@ def edm(
     churn_min: float = 0.05,
     churn_max: float = 50.0,
     noise_scale: float = 1.0,
+    guard: bool = True,
 ) -> Tableau:
     """EDM's stochastic sampler (Karras et al. 2206.00364, algorithm 2): noise is added before each of Heun's steps; 2 calls a
     step.
@@ -33,6 +35,7 @@ def edm(
     if not (0.0 <= churn < math.inf and noise_scale >= 0.0):
         raise ValueError(f"churn and noise_scale must be numbers >= 0, but got {churn} and {noise_scale}")
     draft = Draft(levels)
+    careful = Guard(draft, guard)
     gamma = min(churn / (len(levels) - 1), math.sqrt(2.0) - 1.0)
     if gamma > 0.0:
         check_cleaner(*levels[:2])
@@ -40,12 +43,18 @@ def edm(
         here, most = p.level.noise_ratio, levels[0].noise_ratio
         if gamma > 0.0 and churn_min <= here <= churn_max and here < most:
             p = noised(draft, p, min(here * (1.0 + gamma), most), noise_scale * z(step))
-        heun_step(draft, p, s)
+        heun_step(careful, p, s)
     return draft.finish()
 
 
 def restart(
-    levels: Sequence[Level], *, repeats: int = 1, lowest: float = 0.1, highest: float = 2.0, noise_scale: float = 1.0
+    levels: Sequence[Level],
+    *,
+    repeats: int = 1,
+    lowest: float = 0.1,
+    highest: float = 2.0,
+    noise_scale: float = 1.0,
+    guard: bool = True,
 ) -> Tableau:
     """Restart (Xu et al. 2306.14878, algorithm 1): Heun's method, which at one level goes back to more noise and repeats; 2
     calls a step, those of the repeated stretch again each time.
@@ -61,18 +70,19 @@ def restart(
     if not 0.0 < lowest < highest:
         raise ValueError(f"Restart goes from lowest to a highest above it, but got {lowest} and {highest}")
     draft = Draft(levels)
+    careful = Guard(draft, guard)
     if repeats:
         check_cleaner(*levels[:2])
     inner = [n for n, level in enumerate(levels) if 0.0 < level.noise_ratio < math.inf]
     top, bottom = (min(inner, key=lambda n: abs(math.log(levels[n].noise_ratio / to)), default=0) for to in (highest, lowest))
     for step, p, s in draft.steps():
-        heun_step(draft, p, s)
+        heun_step(careful, p, s)
         if step + 1 != bottom or bottom <= top:
             continue
         for again in range(repeats):
             noised(draft, draft.newest, levels[top].noise_ratio, noise_scale * z(step, again))
             for level in levels[top + 1 : bottom + 1]:
-                heun_step(draft, draft.newest, level)
+                heun_step(careful, draft.newest, level)
     return draft.finish()
 
 

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from ..levels import Level
 from ..tableau import Lin, Point, lagrange, ratio, weights
 
-__all__ = ["FRAMES", "Frame", "between", "first_order", "frame_of", "leaves_noise", "mild"]
+__all__ = ["FRAMES", "Frame", "between", "first_order", "frame_of", "integral", "leaves_noise", "mild", "ramp"]
 
 
 @dataclass(frozen=True)
@@ -125,6 +125,12 @@ def first_order(p: Point, s: Level) -> Lin:
     return (s.sigma / p.level.sigma) * p.x + (s.alpha * (1.0 - r)) * p.D
 
 
+def integral(points: Sequence[Point], t: Level, s: Level, q: float = 1.0) -> Lin:
+    """alpha_s times the integral of the polynomial through the D of ``points`` (:func:`noisepath.tableau.weights`)."""
+    w = weights([point.level.half_log_snr for point in points], t.half_log_snr, s.half_log_snr, q)
+    return sum(((s.alpha * weight) * point.D for weight, point in zip(w, points, strict=True)), Lin())
+
+
 def between(t: Level, s: Level, share: float) -> Level:
     """The level (variance preserving) at this share of a step in log-SNR, 0 at t and 1 at s."""
     return Level.from_log_snr(2.0 * (t.half_log_snr + share * (s.half_log_snr - t.half_log_snr)))
@@ -147,9 +153,9 @@ def leaves_noise(t: Level, s: Level) -> float:
     much noise (r below 0.1 and v_t = sigma / (alpha + sigma) above 0.9) it passes linearly into another, reached at r = 0.05
     and v_t = 0.95.  Only grids of very few steps have such steps.
     """
-    return _ramp(ratio(t, s), *_LONG_STEP) * _ramp(t.sigma / (t.alpha + t.sigma), *_MUCH_NOISE)
+    return ramp(ratio(t, s), *_LONG_STEP) * ramp(t.sigma / (t.alpha + t.sigma), *_MUCH_NOISE)
 
 
-def _ramp(value: float, zero: float, one: float) -> float:
+def ramp(value: float, zero: float, one: float) -> float:
     """0 on the one side of ``zero``, 1 beyond ``one``, linear between."""
     return min(max((value - zero) / (one - zero), 0.0), 1.0)

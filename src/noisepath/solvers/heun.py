@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from ..levels import Level
 from ..tableau import Draft, Point, Tableau
 from .frames import Frame, first_order, leaves_noise
+from .guard import Guard
 
 __all__ = ["heun", "heun_step"]
 
 
-def heun(levels: Sequence[Level], *, frame: str = "noise") -> Tableau:
+def heun(levels: Sequence[Level], *, frame: str = "noise", guard: bool = True) -> Tableau:
     """Heun's method (Karras et al. 2206.00364, algorithm 1, without churn); second order, 2 calls a step.
 
     The trapezoidal rule for dx/du, in coordinates where DDIM is Euler's rule.  With D' the belief at the predicted state,
@@ -28,16 +29,20 @@ def heun(levels: Sequence[Level], *, frame: str = "noise") -> Tableau:
     if frame not in ("noise", "flow"):
         raise ValueError(f'the frame of Heun\'s method is "noise" or "flow", but got {frame!r}')
     draft = Draft(levels)
+    careful = Guard(draft, guard)
     for _, p, s in draft.steps():
-        heun_step(draft, p, s, frame)
+        heun_step(careful, p, s, frame)
     return draft.finish()
 
 
-def heun_step(draft: Draft, p: Point, s: Level, frame: str = "noise") -> None:
+def heun_step(careful: Guard, p: Point, s: Level, frame: str = "noise") -> None:
     """One step from p, which need not be the newest point, to s."""
+    draft = careful.draft
     predicted = draft.add(s, first_order(p, s))
     if s.is_data:
         return
-    f = Frame(frame, 1.0 if frame == "flow" else leaves_noise(p.level, s))
-    c = f.scale(s) / 2.0 * (f.place(p.level) / f.place(s) - 1.0)
-    draft.add(s, predicted.x + c * (predicted.D - p.D))
+    frames = [Frame("flow", 1.0)]
+    if frame == "noise":
+        frames.append(Frame("noise", leaves_noise(p.level, s)))
+    c = [f.scale(s) / 2.0 * (f.place(p.level) / f.place(s) - 1.0) for f in frames]
+    draft.add(s, predicted.x + careful.change(p, s, predicted.x, [c_f * (predicted.D - p.D) for c_f in c]))

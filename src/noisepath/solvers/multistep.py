@@ -12,12 +12,14 @@ import math
 from collections.abc import Sequence
 
 from ..levels import Level
-from ..tableau import Draft, Lin, Point, Tableau, check_cleaner, ratio, weights, z
+from ..tableau import Draft, Point, Tableau, check_cleaner, ratio, z
+from .frames import first_order, integral
+from .guard import Guard
 
 __all__ = ["dpmpp_2m", "exponential_adams"]
 
 
-def dpmpp_2m(levels: Sequence[Level]) -> Tableau:
+def dpmpp_2m(levels: Sequence[Level], *, guard: bool = True) -> Tableau:
     """DPM-Solver++(2M) as published (Lu et al. 2211.01095, algorithm 2); second order, 1 call a step.
 
         x_s = (sigma_s / sigma_t) x_t + alpha_s (1 - r) ((1 + 1/(2 rho)) D_t - 1/(2 rho) D_before),     rho = h_before / h
@@ -26,21 +28,23 @@ def dpmpp_2m(levels: Sequence[Level]) -> Tableau:
     they differ in third order.  The first step, and the last one to data, are of first order.
     """
     draft = Draft(levels)
+    careful = Guard(draft, guard)
     before: Point | None = None
     h_before = 0.0
     for _, p, s in draft.steps():
         r = ratio(p.level, s)
         h = s.half_log_snr - p.level.half_log_snr
-        D = p.D
+        orders = [first_order(p, s)]
         if before is not None and not s.is_data:
             extra = h / (2.0 * h_before)  # 1 / (2 rho), 0 after a start at pure noise
             D = (1.0 + extra) * p.D - extra * before.D
-        draft.add(s, (s.sigma / p.level.sigma) * p.x + (s.alpha * (1.0 - r)) * D)
+            orders.append((s.sigma / p.level.sigma) * p.x + (s.alpha * (1.0 - r)) * D)
+        draft.add(s, careful.step(p, s, orders))
         before, h_before = p, h
     return draft.finish()
 
 
-def exponential_adams(levels: Sequence[Level], *, order: int = 2, tau: float = 0.0) -> Tableau:
+def exponential_adams(levels: Sequence[Level], *, order: int = 2, tau: float = 0.0, guard: bool = True) -> Tableau:
     """Exponential Adams-Bashforth in D: the exact integral of the polynomial through the last ``order`` beliefs.
 
         x_s = (sigma_s / sigma_t) r^(tau^2) x_t + alpha_s sum_j w_j D_j + sigma_s sqrt(1 - r^(2 tau^2)) z
@@ -54,6 +58,7 @@ def exponential_adams(levels: Sequence[Level], *, order: int = 2, tau: float = 0
     if not 0.0 <= tau < math.inf:
         raise ValueError(f"tau must be a finite number, 0 (the ODE) or more, but got {tau}")
     draft = Draft(levels)
+    careful = Guard(draft, guard)
     points: list[Point] = []
     for step, p, s in draft.steps():
         points = [p, *points][:order]
@@ -61,8 +66,7 @@ def exponential_adams(levels: Sequence[Level], *, order: int = 2, tau: float = 0
         if tau > 0.0:
             check_cleaner(p.level, s)
         kept = r ** (tau * tau)
-        w = weights([q.level.half_log_snr for q in points], p.level.half_log_snr, s.half_log_snr, 1.0 + tau * tau)
-        x = (s.sigma / p.level.sigma * kept) * p.x
-        x += sum(((s.alpha * w_j) * q.D for w_j, q in zip(w, points, strict=True)), Lin())
-        draft.add(s, x + (s.sigma * math.sqrt((1.0 - kept) * (1.0 + kept))) * z(step))
+        carried = (s.sigma / p.level.sigma * kept) * p.x + (s.sigma * math.sqrt((1.0 - kept) * (1.0 + kept))) * z(step)
+        orders = [carried + integral(points[:k], p.level, s, 1.0 + tau * tau) for k in careful.orders(len(points))]
+        draft.add(s, careful.step(p, s, orders, tau * tau))
     return draft.finish()

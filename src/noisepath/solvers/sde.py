@@ -15,44 +15,49 @@ from functools import cache
 from ..levels import Level
 from ..tableau import Draft, Lin, Point, Tableau, check_cleaner, ratio, weights, z
 from .frames import between, first_order, leaves_noise, mild
+from .guard import Guard
 
 __all__ = ["dpm2_ancestral", "dpmpp_2m_sde", "dpmpp_2s_ancestral", "dpmpp_3m_sde", "dpmpp_sde", "er_sde", "seeds"]
 
 
-def dpm2_ancestral(levels: Sequence[Level], *, eta: float = 1.0) -> Tableau:
+def dpm2_ancestral(levels: Sequence[Level], *, eta: float = 1.0, guard: bool = True) -> Tableau:
     """k-diffusion's DPM2 ancestral: the midpoint rule of Karras et al. 2206.00364 in the noise down to the lower level (middle
     at the geometric mean of sigma / alpha), then fresh noise; 2 calls a step."""
 
-    def change(p: Point, inner: Point, down: Level) -> Lin:
+    def changes(p: Point, inner: Point, down: Level) -> list[Lin]:
         left = leaves_noise(p.level, down)
-        of_belief = (left * down.alpha * (1.0 - ratio(p.level, down))) * (inner.D - p.D)
+        of_belief = (down.alpha * (1.0 - ratio(p.level, down))) * (inner.D - p.D)
         if left == 1.0:
-            return of_belief
+            return [of_belief]
         part = (1.0 - left) * down.alpha * (p.level.noise_ratio - down.noise_ratio)
-        return of_belief - part * (inner.noise - p.noise)
+        return [of_belief, left * of_belief - part * (inner.noise - p.noise)]
 
-    return _ancestral(levels, eta, change)
+    return _ancestral(levels, eta, changes, guard)
 
 
 def dpmpp_2s_ancestral(levels: Sequence[Level], *, eta: float = 1.0) -> Tableau:
     """k-diffusion's DPM-Solver++(2S) ancestral: 2S (Lu et al. 2211.01095, algorithm 1) to the lower level, then fresh noise; 2
     calls a step."""
 
-    def change(p: Point, inner: Point, down: Level) -> Lin:
-        return (down.alpha * (1.0 - ratio(p.level, down))) * (inner.D - p.D)
+    def changes(p: Point, inner: Point, down: Level) -> list[Lin]:
+        return [(down.alpha * (1.0 - ratio(p.level, down))) * (inner.D - p.D)]
 
-    return _ancestral(levels, eta, change)
+    return _ancestral(levels, eta, changes, guard=False)  # the belief alone is never much worse than first order
 
 
-def _ancestral(levels: Sequence[Level], eta: float, change: Callable[[Point, Point, Level], Lin]) -> Tableau:
-    """DDIM down to the lower level, changed by what a call at the middle says: ``change(p, inner, down)``; then fresh noise."""
+def _ancestral(
+    levels: Sequence[Level], eta: float, changes: Callable[[Point, Point, Level], list[Lin]], guard: bool
+) -> Tableau:
+    """DDIM down to the lower level, changed by what a call at the middle says: the last of ``changes(p, inner, down)``, or as
+    much of them as the guard lets by; then fresh noise."""
     check_eta(eta, 1.0)
     draft = Draft(levels)
+    careful = Guard(draft, guard)
     for step, p, s in draft.steps():
         down, fresh = lower(p.level, s, eta)
         state, u = first_order(p, down), _middle(p.level, s, eta)
         if u is not None:
-            state += change(p, draft.add(u, first_order(p, u)), down)
+            state += careful.change(p, down, state, changes(p, draft.add(u, first_order(p, u)), down))
         draft.add(s, state + (s.sigma * fresh) * z(step))
     return draft.finish()
 
@@ -94,7 +99,7 @@ def dpmpp_sde(levels: Sequence[Level], *, eta: float = 1.0, middle: float = 0.5,
     return draft.finish()
 
 
-def dpmpp_2m_sde(levels: Sequence[Level], *, eta: float = 1.0, variant: str = "midpoint") -> Tableau:
+def dpmpp_2m_sde(levels: Sequence[Level], *, eta: float = 1.0, variant: str = "midpoint", guard: bool = True) -> Tableau:
     """k-diffusion's DPM-Solver++(2M) SDE, 1 call a step.
 
     variant: "midpoint" gives the slope of D the weight (1 - exp(-(1 + eta) h)) / 2, "heun" the exact one.
@@ -110,10 +115,10 @@ def dpmpp_2m_sde(levels: Sequence[Level], *, eta: float = 1.0, variant: str = "m
         whole = -math.expm1(-q * h)
         return whole * p.D + (0.5 * whole * h / gap) * (p.D - before[0].D)
 
-    return _multistep(levels, eta, belief)
+    return _multistep(levels, eta, belief, guard)
 
 
-def dpmpp_3m_sde(levels: Sequence[Level], *, eta: float = 1.0, published: bool = False) -> Tableau:
+def dpmpp_3m_sde(levels: Sequence[Level], *, eta: float = 1.0, published: bool = False, guard: bool = True) -> Tableau:
     """DPM-Solver++(3M) SDE, 1 call a step: the exact integral of the parabola through the last three beliefs.
 
     published: k-diffusion's formula, whose second difference lacks a factor 2 (it is half the second derivative), for
@@ -133,20 +138,24 @@ def dpmpp_3m_sde(levels: Sequence[Level], *, eta: float = 1.0, published: bool =
         phi_3 = (math.expm1(-H) / H + 1.0) / H - 0.5
         return exact + (phi_3 * h * h / (at[0] - at[2])) * (newer - older)
 
-    return _multistep(levels, eta, belief)
+    return _multistep(levels, eta, belief, guard)
 
 
-def _multistep(levels: Sequence[Level], eta: float, belief: Callable[[Point, Level, Sequence[Point]], Lin]) -> Tableau:
+def _multistep(
+    levels: Sequence[Level], eta: float, belief: Callable[[Point, Level, Sequence[Point]], Lin], guard: bool
+) -> Tableau:
     """x_s = (sigma_s / sigma_t) exp(-eta h) x_t + alpha_s (weighted beliefs) + sigma_s sqrt(1 - exp(-2 eta h)) z."""
     draft = Draft(levels)
+    careful = Guard(draft, guard)
     before: list[Point] = []
     for step, p, s in draft.steps():
         if eta > 0.0:
             check_cleaner(p.level, s)
         kept = ratio(p.level, s) ** eta
         carried = (s.sigma / p.level.sigma * kept) * p.x
-        fresh = s.sigma * math.sqrt((1.0 - kept) * (1.0 + kept))
-        draft.add(s, carried + s.alpha * belief(p, s, before) + fresh * z(step))
+        drawn = (s.sigma * math.sqrt((1.0 - kept) * (1.0 + kept))) * z(step)
+        orders = [carried + s.alpha * belief(p, s, before[: k - 1]) + drawn for k in careful.orders(1 + len(before))]
+        draft.add(s, careful.step(p, s, orders, eta))
         before = [p, *before][:2]
     return draft.finish()
 
@@ -201,7 +210,9 @@ def _fresh_noise(t: Level, s: Level, eta: float) -> float:
     return s.sigma * math.sqrt((1.0 - kept) * (1.0 + kept))
 
 
-def er_sde(levels: Sequence[Level], *, order: int = 3, noise_scale: Callable[[float], float] | None = None) -> Tableau:
+def er_sde(
+    levels: Sequence[Level], *, order: int = 3, noise_scale: Callable[[float], float] | None = None, guard: bool = True
+) -> Tableau:
     """ER-SDE-Solver (Cui et al. 2309.06169, algorithms 1 to 3): an SDE whose noise follows a function of sigma / alpha, and a
     polynomial through the last ``order`` beliefs in it; 1 call a step.
 
@@ -216,6 +227,7 @@ def er_sde(levels: Sequence[Level], *, order: int = 3, noise_scale: Callable[[fl
         raise ValueError(f"the order of ER-SDE is 1, 2 or 3, but got {order!r}")
     phi = noise_scale or (lambda ratio: ratio * (math.exp(ratio**0.3) + 10.0))
     draft = Draft(levels)
+    careful = Guard(draft, guard)
     known: list[Point] = []
     for step, p, s in draft.steps():
         known = [p, *known][:order]
@@ -227,8 +239,10 @@ def er_sde(levels: Sequence[Level], *, order: int = 3, noise_scale: Callable[[fl
         if carried > end * (1.0 + 1e-9):  # phi(l) = l is the ODE, which goes both ways
             check_cleaner(p.level, s)
         noise = math.sqrt(max(end - carried, 0.0) * (end + carried))
-        state = (s.alpha / p.level.sigma * carried) * p.x + _er_integral(known, start, s, phi)
-        draft.add(s, state + (s.alpha * noise) * z(step))
+        state = (s.alpha / p.level.sigma * carried) * p.x + (s.alpha * noise) * z(step)
+        orders = [state + _er_integral(known[:k], start, s, phi) for k in careful.orders(len(known))]
+        tau2 = max(math.log(carried / start) / math.log(end / start) - 1.0, 0.0)  # phi as a power of the ratio
+        draft.add(s, careful.step(p, s, orders, tau2))
     return draft.finish()
 
 
@@ -240,7 +254,7 @@ def _reach(level: Level) -> float:
 def _er_integral(known: Sequence[Point], start: float, s: Level, phi: Callable[[float], float]) -> Lin:
     """alpha_s phi_s times the integral of phi' / phi^2 and the polynomial D(l) through the beliefs, which is by parts
 
-        alpha_s (D(l_s) - (phi_s / phi_t) D(l_t) + phi_s * integral from l_s to l_t of D'(l) / phi(l) dl).
+    alpha_s (D(l_s) - (phi_s / phi_t) D(l_t) + phi_s * integral from l_s to l_t of D'(l) / phi(l) dl).
     """
     end = s.noise_ratio
     kept, length = phi(end) / phi(start), math.log(start / end)

@@ -13,16 +13,18 @@ from collections.abc import Sequence
 from ..levels import Level
 from ..tableau import Draft, Lin, Point, Tableau, ratio
 from .frames import Frame, between, first_order, frame_of, leaves_noise, mild
+from .guard import Guard
 
-__all__ = ["dpm_solver", "dpmpp_2s", "dpmpp_3s", "kdpm2", "midpoint", "res", "rk4", "runge_kutta_slope"]
+__all__ = ["dpm_solver", "dpmpp_2s", "dpmpp_3s", "kdpm2", "midpoint", "res", "rk4", "runge_kutta_slopes"]
 
 
-def midpoint(levels: Sequence[Level], *, frame: str = "flow", data_scale: float = 1.0) -> Tableau:
+def midpoint(levels: Sequence[Level], *, frame: str = "flow", data_scale: float = 1.0, guard: bool = True) -> Tableau:
     """The explicit midpoint rule in the frame "noise", "flow" or "trig": the slope at half the step; 2 calls a step.
 
     The step to data is of first order: half way there a network may be asked for finer detail than it was ever shown.
     """
     draft = Draft(levels)
+    careful = Guard(draft, guard)
     for _, p, s in draft.steps():
         f = _frame_for(frame, data_scale, p.level, s)
         if f is None or s.is_data:
@@ -30,36 +32,39 @@ def midpoint(levels: Sequence[Level], *, frame: str = "flow", data_scale: float 
             continue
         u = f.level((f.place(p.level) + f.place(s)) / 2.0)
         inner = draft.add(u, f.held(p, u, f.slope(p)))
-        draft.add(s, f.held(p, s, f.slope(inner)))
+        draft.add(s, careful.step(p, s, [f.first(p, s, f.slope(p)), f.held(p, s, f.slope(inner))]))
     return draft.finish()
 
 
-def rk4(levels: Sequence[Level], *, frame: str = "flow", data_scale: float = 1.0) -> Tableau:
+def rk4(levels: Sequence[Level], *, frame: str = "flow", data_scale: float = 1.0, guard: bool = True) -> Tableau:
     """Runge and Kutta's classical method in the frame "noise", "flow" or "trig"; fourth order, 4 calls a step."""
     draft = Draft(levels)
+    careful = Guard(draft, guard)
     for _, p, s in draft.steps():
         f = _frame_for(frame, data_scale, p.level, s)
         if f is None or s.is_data:
             draft.add(s, first_order(p, s))
             continue
-        draft.add(s, f.held(p, s, runge_kutta_slope(draft, f, p, s)))
+        slopes = runge_kutta_slopes(draft, f, p, s)
+        draft.add(s, careful.step(p, s, [f.first(p, s, f.slope(p)), *(f.held(p, s, slope) for slope in slopes)]))
     return draft.finish()
 
 
-def runge_kutta_slope(draft: Draft, f: Frame, p: Point, s: Level) -> Lin:
-    """The mean slope of a step by the classical method; asks at p, twice at the middle and at s."""
+def runge_kutta_slopes(draft: Draft, f: Frame, p: Point, s: Level) -> tuple[Lin, Lin]:
+    """The slope at a step's middle, and its mean slope by the classical method; asks at p, twice at the middle and at s."""
     u = f.level((f.place(p.level) + f.place(s)) / 2.0)
     one = f.slope(p)
     two = draft.keep(u, f.slope(draft.add(u, f.held(p, u, one))))
     three = draft.keep(u, f.slope(draft.add(u, f.held(p, u, two))))
     four = f.slope(draft.add(s, f.held(p, s, three)))
-    return (one + 2.0 * two + 2.0 * three + four) / 6.0
+    return two, (one + 2.0 * two + 2.0 * three + four) / 6.0
 
 
-def kdpm2(levels: Sequence[Level]) -> Tableau:
+def kdpm2(levels: Sequence[Level], *, guard: bool = True) -> Tableau:
     """Karras et al. 2206.00364, algorithm 2 without churn, as in k-diffusion's DPM2: the noise at the geometric middle of
     sigma / alpha, held for the whole step; second order, 2 calls a step."""
     draft = Draft(levels)
+    careful = Guard(draft, guard)
     for _, p, s in draft.steps():
         if not mild(p.level, s):
             draft.add(s, first_order(p, s))
@@ -67,11 +72,13 @@ def kdpm2(levels: Sequence[Level]) -> Tableau:
         f = Frame("noise", leaves_noise(p.level, s))
         u = between(p.level, s, 0.5)
         inner = draft.add(u, f.held(p, u, f.slope(p)))
-        draft.add(s, f.held(p, s, f.slope(inner)))
+        first = first_order(p, s)
+        of_belief = first + (s.alpha * (1.0 - ratio(p.level, s))) * (inner.D - p.D)
+        draft.add(s, careful.step(p, s, [first, of_belief, f.held(p, s, f.slope(inner))]))
     return draft.finish()
 
 
-def dpm_solver(levels: Sequence[Level], *, order: int = 2) -> Tableau:
+def dpm_solver(levels: Sequence[Level], *, order: int = 2, guard: bool = True) -> Tableau:
     """DPM-Solver-2 and -3 (Lu et al. 2206.00927, algorithms 1 and 2), singlestep in the noise; ``order`` calls a step.
 
     With e the noise, e_u at r_1 = 1/2 (order 2), at 1/3 and 2/3 (order 3):
@@ -82,20 +89,24 @@ def dpm_solver(levels: Sequence[Level], *, order: int = 2) -> Tableau:
     if order not in (2, 3):
         raise ValueError(f"the order of DPM-Solver is 2 or 3 (1 is DDIM), but got {order!r}")
     draft = Draft(levels)
+    careful = Guard(draft, guard)
     for _, p, s in draft.steps():
+        first = first_order(p, s)
         if not mild(p.level, s):
-            draft.add(s, first_order(p, s))
+            draft.add(s, first)
             continue
         t, h = p.level, s.half_log_snr - p.level.half_log_snr
-        first = 1.0 / order
-        u = between(t, s, first)
+        u = between(t, s, 1.0 / order)
         inner = draft.add(u, first_order(p, u))
         if order == 2:
-            draft.add(s, first_order(p, s) + _turned(p, inner, s, math.expm1(h) / (2 * first), -math.expm1(-h) / (2 * first)))
+            changes = _turned(p, inner, s, math.expm1(h), -math.expm1(-h))
+            draft.add(s, first + careful.change(p, s, first, changes))
             continue
         w, share = between(t, s, 2.0 / 3.0), 2.0 / 3.0
-        second = draft.add(w, first_order(p, w) + _turned(p, inner, w, 2.0 * _grown(share * h), 2.0 * _shrunk(share * h)))
-        draft.add(s, first_order(p, s) + _turned(p, second, s, _grown(h) / share, _shrunk(h) / share))
+        changes = _turned(p, inner, w, 2.0 * _grown(share * h), 2.0 * _shrunk(share * h))
+        second = draft.add(w, first_order(p, w) + careful.change(p, w, first_order(p, w), changes))
+        changes = _turned(p, second, s, _grown(h) / share, _shrunk(h) / share)
+        draft.add(s, first + careful.change(p, s, first, changes))
     return draft.finish()
 
 
@@ -109,11 +120,13 @@ def _shrunk(h: float) -> float:
     return 1.0 + math.expm1(-h) / h
 
 
-def _turned(p: Point, inner: Point, s: Level, of_noise: float, of_belief: float) -> Lin:
-    """A correction by the change of the noise, which passes into that of the belief where the noise frame must be left."""
+def _turned(p: Point, inner: Point, s: Level, of_noise: float, of_belief: float) -> list[Lin]:
+    """A correction by the change of the belief, and one by that of the noise; that passes into the other where the noise frame
+    must be left."""
     share = leaves_noise(p.level, s)
+    belief = (s.alpha * of_belief) * (inner.D - p.D)
     change = (-(1.0 - share) * s.sigma * of_noise) * (inner.noise - p.noise) if share < 1.0 else Lin()
-    return change + (share * s.alpha * of_belief) * (inner.D - p.D) if share else change
+    return [belief, change + share * belief if share else change]
 
 
 def dpmpp_2s(levels: Sequence[Level], *, middle: float = 0.5) -> Tableau:

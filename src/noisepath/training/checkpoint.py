@@ -23,7 +23,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from noisepath import __version__
 from noisepath._lazy import torch
@@ -187,7 +187,7 @@ def load(
     device: str = "cpu",
     average: str = "model",
     encoder: str | os.PathLike[str] | TextFeatures | None = None,
-    limit: Limit | str | None = "stored",
+    limit: Limit | Literal["stored"] | None = "stored",
 ) -> Denoiser:
     """The model of a run folder (its newest whole checkpoint), or of one checkpoint or snapshot, as a denoiser on ``device``.
 

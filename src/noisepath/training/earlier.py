@@ -5,17 +5,24 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from noisepath.training.checkpoint import SNAPSHOTS, load, steps_of
 
 if TYPE_CHECKING:
     from noisepath.denoiser import Denoiser
+    from noisepath.limit import Limit
 
 __all__ = ["load_earlier"]
 
 
-def load_earlier(run: str | os.PathLike[str], steps: int, device: str = "cpu", share: float = 0.25) -> tuple[Denoiser, str]:
+def load_earlier(
+    run: str | os.PathLike[str],
+    steps: int,
+    device: str = "cpu",
+    share: float = 0.25,
+    limit: Limit | Literal["stored"] | None = "stored",
+) -> tuple[Denoiser, str]:
     """The model that stands for "worse", and what it is in words.
 
     That is the snapshot whose steps are nearest to ``share`` of the run's ``steps`` (as a ratio), of those that had half of
@@ -30,6 +37,6 @@ def load_earlier(run: str | os.PathLike[str], steps: int, device: str = "cpu", s
     root = Path(run) / SNAPSHOTS
     early = [step for step in steps_of(root) if 0 < step <= steps / 2]
     if not early:
-        return load(run, device, average="model-long"), "the longer moving average of its weights"
+        return load(run, device, average="model-long", limit=limit), "the longer moving average of its weights"
     step = min(early, key=lambda step: abs(math.log(step / (share * steps))))
-    return load(root / f"step-{step:06d}", device), f"its snapshot of step {step} of {steps}"
+    return load(root / f"step-{step:06d}", device, limit=limit), f"its snapshot of step {step} of {steps}"

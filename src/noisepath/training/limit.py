@@ -64,13 +64,15 @@ class Limits:
         """What the data's mean and covariance say; None where no limit is needed."""
         return estimate_of(self._trainer.data) if self.log_snrs else None
 
-    def denoiser(self, average: str = "model", limit: Limit | None = None) -> Denoiser:
-        """A copy of the network with averaged weights."""
+    def denoiser(self, average: str = "model") -> Denoiser:
+        """A copy of the network with averaged weights, limited as it will be loaded."""
+        return self._denoiser(average, self.limit(average), (-1.0, 1.0))
+
+    def _denoiser(self, average: str, limit: Limit | None = None, ends: tuple[float, float] | None = None) -> Denoiser:
         trainer, o = self._trainer, self._trainer.objective
         network = deepcopy(trainer.network).eval().requires_grad_(False)
         network.load_state_dict(trainer.averages[average].state_dict())
-        # without a range: what is measured is the network as it is, not clamped
-        stats = DataStats(float(trainer.data.mean), o.sigma_data)
+        stats = DataStats(float(trainer.data.mean), o.sigma_data, ends)
         return Denoiser(
             network, o.schedule, o.prediction, sigma_data=o.sigma_data, null=trainer.null, data_stats=stats, limit=limit,
             preconditioning=o.preconditioning,
@@ -83,10 +85,16 @@ class Limits:
         if self._step != self._trainer.done:
             self._step, self._found = self._trainer.done, {}
         if average not in self._found:
+            # without a range: what is measured is the network as it is, not clamped
             self._found[average] = measure_limit(
-                self.denoiser(average), self.estimate, self.log_snrs, self._probe(), self._trainer.config.seed
+                self._denoiser(average), self.estimate, self.log_snrs, self._probe(), self._trainer.config.seed
             )
         return self._found[average]
+
+    @property
+    def measured(self) -> dict[str, Limit]:
+        """The limits that were measured last, by average; {} where none is needed, or none was measured yet."""
+        return dict(self._found)
 
     def to_dict(self) -> dict[str, Any] | None:
         """The limits of all averages, for ``config.json``."""

@@ -294,7 +294,7 @@ class Loop:
         from noisepath.sampling import sample
 
         trainer, data, device = self.trainer, self.trainer.data, str(self.trainer.device)
-        denoiser = self.limits.denoiser("model", self.limits.limit("model"))
+        denoiser = self.limits.denoiser()
         columns, told = self._asked(rows, columns)
         pictures = sample(
             denoiser, (rows * columns, *data.shape), seed=self.config.seed, condition=told, device=device, progress=False
@@ -330,6 +330,8 @@ class Loop:
 
         if (self.folder / LOG).exists():
             plots.loss_curve(self.folder / LOG, self.folder / "loss.png")
+        if found := self.limits.measured:
+            plots.limit_figure(found, self.folder / "limit.png")
         page.write(self.folder)
 
     def _given_up(self, error: Diverged) -> ValueError:
@@ -365,7 +367,7 @@ def empty(folder: Path) -> None:
         shutil.rmtree(folder / root, ignore_errors=True)
     for grid in (folder / "samples").glob("[0-9]*.png"):
         grid.unlink()
-    for name in ("data.json", LOG, "loss.png", "index.html", "diverged.json", "plan.json", "run.toml"):
+    for name in ("data.json", LOG, "loss.png", "limit.png", "index.html", "diverged.json", "plan.json", "run.toml"):
         (folder / name).unlink(missing_ok=True)
 
 

@@ -1,0 +1,156 @@
+"""The guard: on no grid is a step of higher order much worse than one of first order.
+
+A method of higher order extrapolates the denoised estimate, or looks at it inside the step.  On short steps that makes it
+accurate; where a step is long, or much longer than those before it, it can be far worse than a constant estimate, DDIM's.  So
+each step is tried on data N(0, d^2) of several deviations d, where the estimate is linear and the exact solution from a state
+x_t is known: with sd^2 = alpha^2 d^2 + sigma^2,
+
+    ODE    x_s = (sd_s / sd_t) x_t
+    SDE    var x_s = c^2 (sd_s / sd_t)^2 var x_t + (1 - c^2) sd_s^2,      c = (alpha_t sd_s / (alpha_s sd_t))^(tau^2)
+
+e_k(d) is the error of the step of order k, in units of sd_s, from the states that the run so far reaches on such data: of the
+state where the ODE is followed (root mean square), of its deviation where an SDE is.  With e_1(d) that of first order,
+
+    R_k = max over d of  e_k(d) / m(d),        m(d) = (e_1(d) + max over d of e_1) / 2.
+
+The step of order k is taken whole up to one value of R_k, not at all from another on, and in between in part:
+
+    x <- x + theta_k (x_k - x)        from x = x_1 up to the method's own order; theta_k falls linearly from 1 to 0
+
+As steps become short e_k / e_1 goes to 0, whatever their ratios, so the order stays, and a step that is taken whole is the
+published one to the last digit.  R_k is continuous in the levels.  The states that a run reaches, and not exact ones, are
+looked at since large weights of both signs multiply what earlier steps did wrong.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from typing import Any
+
+from ..levels import Level
+from ..tableau import Draft, Draw, Lin, Point, Tableau
+from .frames import ramp
+
+__all__ = ["WIDTHS", "Guard", "unguarded"]
+
+Build = Callable[[Sequence[Level]], Tableau]
+
+WIDTHS = tuple(2.0**k for k in range(-6, 3))
+"""The deviations d that steps are tried on: those that data in [-1, 1] have, in pixels and along their directions."""
+
+# R up to which a step is taken whole, and from which on not at all.
+_ODE, _SDE = (1.0, 2.0), (0.7, 1.5)
+# An error that is rounding, in standard deviations.
+_ROUNDING = 1e-12
+
+
+class Guard:
+    """The guard of one run; ``on=False`` takes every step as it is published."""
+
+    def __init__(self, draft: Draft, on: bool = True) -> None:
+        self.draft = draft
+        self.on = on
+        self._nodes: list[tuple[Any, Any]] = []
+        self._rows: dict[Draw, int] = {}
+
+    def orders(self, most: int) -> range:
+        """The orders whose steps are looked at: all up to the method's own, or that one alone."""
+        return range(1 if self.on else most, most + 1)
+
+    def step(self, p: Point, s: Level, orders: Sequence[Lin], tau2: float = 0.0) -> Lin:
+        """The state at s, of those of rising order in ``orders`` (the first is DDIM's, or the SDE's of first order), blended.
+
+        p: the point that the step begins at.  tau2: tau^2 of the SDE, 0 for the ODE.
+        """
+        if not self.on or len(orders) < 2:
+            return orders[-1]
+        return _blend(orders, self._shares(p, s, orders, tau2))
+
+    def change(self, p: Point, s: Level, first: Lin, changes: Sequence[Lin]) -> Lin:
+        """The same for what each order adds to the ``first`` state, so that rounding leaves nothing of what all hold."""
+        if not self.on or not changes:
+            return changes[-1] if changes else Lin()
+        return _blend([Lin(), *changes], self._shares(p, s, [first, *(first + x for x in changes)]))
+
+    def _shares(self, p: Point, s: Level, orders: Sequence[Lin], tau2: float = 0.0) -> list[float]:
+        """How much of each order but the first is taken: theta."""
+        first, *others = self._errors(p, s, orders, tau2)
+        scale = 0.5 * (first + first.max()) + _ROUNDING
+        whole, none = _SDE if tau2 else _ODE
+        return [ramp(float((error / scale).max()), none, whole) for error in others]
+
+    def _errors(self, p: Point, s: Level, orders: Sequence[Lin], tau2: float) -> Any:
+        """The error of each of these states at s, reached from p's, in standard deviations: (orders, widths)."""
+        import numpy as np
+
+        before, *found = self._values([p.x, *orders])
+        sd = _deviation(s)
+        moved = sd / _deviation(p.level)
+        if not tau2:
+            apart = found - moved * before
+            return np.sqrt((apart * apart).sum(1)) / sd
+        c = (p.level.alpha / s.alpha * moved) ** tau2
+        true = (c * moved) ** 2 * (before * before).sum(0) + (1.0 - c) * (1.0 + c) * sd**2
+        return abs(np.sqrt(np.square(found).sum(1)) - np.sqrt(true)) / sd
+
+    def _values(self, states: Sequence[Lin]) -> Any:
+        """What states are on the data, by the start's draw and the others, for each d: (states, draws, widths)."""
+        import numpy as np
+
+        symbols = list({symbol: None for x in states for symbol in x.terms})
+        rows = {key: self._row(key) for _, key in symbols if isinstance(key, Draw)}
+        nodes: list[Any] = [None if isinstance(key, Draw) else self._node(key)[kind == "D"] for kind, key in symbols]
+        basis = np.zeros((len(symbols), 1 + len(self._rows), len(WIDTHS)))
+        for place, (_, key), value in zip(basis, symbols, nodes, strict=True):
+            if isinstance(key, Draw):
+                place[rows[key]] = 1.0
+            else:
+                place[: len(value)] = value
+        weights = np.array([[x.terms.get(symbol, 0.0) for symbol in symbols] for x in states])
+        return (weights[:, :, None, None] * basis).sum(1)
+
+    def _node(self, n: int) -> tuple[Any, Any]:
+        """A state of the run, and the denoised estimate there: (draws, widths)."""
+        while len(self._nodes) <= n:
+            level, made = self.draft.node(len(self._nodes))
+            (x,) = self._values([made]) if self._nodes else (_deviation(level)[None],)
+            self._nodes.append((x, _gain(level) * x))
+        return self._nodes[n]
+
+    def _row(self, draw: Draw) -> int:
+        return self._rows.setdefault(draw, 1 + len(self._rows))
+
+
+def unguarded(build: Build) -> Build:
+    """The solver as it is published: with ``guard=False`` where it has a guard, else as it is."""
+    off: dict[str, Any] = {"guard": False}
+    return partial(build, **off) if "guard" in inspect.signature(build).parameters else build
+
+
+def _blend(orders: Sequence[Lin], shares: Sequence[float]) -> Lin:
+    chosen = orders[0]
+    for x, theta in zip(orders[1:], shares, strict=True):
+        chosen = x if theta == 1.0 else chosen + theta * (x - chosen) if theta else chosen
+    return chosen
+
+
+def _deviation(level: Level) -> Any:
+    """sqrt(alpha^2 d^2 + sigma^2) for each d."""
+    import numpy as np
+
+    return np.hypot(level.alpha * _widths(), level.sigma)
+
+
+def _gain(level: Level) -> Any:
+    """D = gain x."""
+    d = _widths()
+    return level.alpha * d * d / ((level.alpha * d) ** 2 + level.sigma**2)
+
+
+@cache
+def _widths() -> Any:
+    import numpy as np
+
+    return np.asarray(WIDTHS)
