@@ -8,7 +8,6 @@ import copy
 import functools
 import itertools
 import math
-import types
 import warnings
 from collections.abc import Callable
 
@@ -447,11 +446,9 @@ def test_a_null_is_a_condition_of_one_row_or_a_label() -> None:
             Denoiser(Labelled(), "flow", null=wrong)  # type: ignore[arg-type]
 
 
-def test_a_null_that_was_never_trained_is_not_sampled_nor_guided_by() -> None:
-    """The model's information says that its condition was never dropped; what it knows is samples with a condition."""
-    words = types.SimpleNamespace(entries={"label": None})
-    trained = {"training": {"drop_condition": 0.0}}
-    model = Denoiser(Labelled(), "flow", "velocity", null=10, vocabulary=words, info=trained)
+def test_a_null_that_was_never_trained_is_not_guided_by() -> None:
+    """The model's information says that its condition was never dropped."""
+    model = Denoiser(Labelled(), "flow", "velocity", null=10, info={"training": {"drop_condition": 0.0}})
     assert sample(model, (2, 3), condition=Condition(label=3), steps=2).shape == (2, 3)
     with pytest.raises(ValueError, match=r"without condition dropout .* \(negative=\), or use scale 1"):
         classifier_free(model, 2.0)

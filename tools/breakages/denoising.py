@@ -148,13 +148,6 @@ BREAKAGES = (
         ("denoiser",),
     ),
     Breakage(
-        "a null that was never trained is sampled",
-        "denoiser.py",
-        "if condition is None and self._needs_condition:",
-        "if False:",
-        ("denoiser",),
-    ),
-    Breakage(
         "an alias of a prediction is kept as it is",
         "predictions.py",
         "    return aliases[name]\n",

@@ -80,8 +80,8 @@ BREAKAGES = (
     Breakage(
         "APG remembers the difference that it has shortened",
         "guidance/conditional.py",
-        "before = apart.detach()",
-        "before = _no_longer(apart, norm).detach()",
+        "self.before = apart  #",
+        "self.before = _no_longer(apart, self.norm)  #",
         ("guidance",),
     ),
     Breakage(
@@ -179,10 +179,10 @@ BREAKAGES = (
         ("hostile_asking",),
     ),
     Breakage(
-        "a state of inference mode is taken for one that autograd knows",
-        "guidance/models.py",
-        "return x.clone() if x.is_inference() else x",
-        "return x",
-        ("guidance_models",),
+        "gradients through a run stop at what APG remembers",
+        "guidance/conditional.py",
+        "self.before = apart  #",
+        "self.before = apart.detach()  #",
+        ("guidance",),
     ),
 )

@@ -300,8 +300,8 @@ BREAKAGES = (
     Breakage(
         "draws have the default dtype",
         "noise.py",
-        "(len(indices), *shape), dtype=torch.float32, device=draw_on",
-        "(len(indices), *shape), device=draw_on",
+        "(len(indices), *shape), dtype=torch.float32, device=device",
+        "(len(indices), *shape), device=device",
         ("sampling",),
     ),
     Breakage(

@@ -184,13 +184,6 @@ BREAKAGES = (
         ("loop",),
     ),
     Breakage(
-        "a start that wants a gradient is overwritten",
-        "loop.py",
-        "tracked = _tracked(x)  #",
-        "tracked = False  #",
-        ("loop",),
-    ),
-    Breakage(
         "draws that want a gradient get none",
         "loop.py",
         "x, tracked = torch.add(x, draw, alpha=weight), True",

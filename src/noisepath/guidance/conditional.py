@@ -219,7 +219,7 @@ class _Projected:
         if self.momentum:
             if self.before is not None and self.before.shape == apart.shape:
                 apart = torch.add(apart, self.before, alpha=self.momentum)
-            self.before = apart.detach()  # not yet shortened: the paper's running average
+            self.before = apart  # not yet shortened: the paper's running average
         apart = _no_longer(apart, self.norm)
         along = _share(apart, told, empty=0.0) * told
         return told + (scale - 1.0) * (apart + (self.eta - 1.0) * along)
