@@ -5,7 +5,7 @@ WORKERS ?= 2
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo demo-text runs test lint types docs peers test-peers test-matrix test-slow mutants check-mutants clean
+.PHONY: help demo demo-text runs test lint types docs peers test-peers test-matrix test-slow test-older margins mutants check-mutants clean
 
 help:
 	@echo "make demo        train on scikit-learn's digits, sample, evaluate, write pictures (about 5 minutes)"
@@ -16,6 +16,8 @@ help:
 	@echo "make test-peers  the tests that compare with k-diffusion (make peers installs it)"
 	@echo "make test-matrix every guidance and every kind of editing with every solver"
 	@echo "make test-slow   what takes minutes: more faults of a run, the laws of every solver"
+	@echo "make test-older  the numeric tests and those of trained networks as on a processor without AVX-512"
+	@echo "make margins     how far each test of a trained network is from failing, over seeds, instruction sets and threads"
 	@echo "make docs        write the catalogue of solvers into docs/solvers.md"
 	@echo "make mutants     break the source in one place at a time: a test must turn red each time"
 	@echo "make check-mutants  the same for solvers: check_solver must find a broken law each time"
@@ -54,6 +56,18 @@ test-matrix: $(VENV)/.developing
 
 test-slow: $(VENV)/.developing
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -n $(WORKERS) $(ARGS)
+
+# torch, oneDNN and MKL without AVX-512; the draws are tested without AVX as well, by make test.
+OLDER := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2
+NUMERIC := noise solvers solver_forms tableau analysis schedules exact levels spacing discrete tables embedding loop times \
+	gaussian_start objective inversion
+
+test-older: $(VENV)/.developing
+	$(OLDER) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) $(NUMERIC:%=tests/test_%.py) $(ARGS)
+	$(OLDER) OMP_NUM_THREADS=2 $(BIN)/python -m pytest -m trained $(ARGS)
+
+margins: $(VENV)/.developing
+	$(BIN)/python tools/margins.py $(ARGS)
 
 mutants: $(VENV)/.developing
 	$(BIN)/python tools/mutants.py $(ARGS)
