@@ -64,7 +64,7 @@ NUMERIC := noise solvers solver_forms tableau analysis schedules exact levels sp
 
 test-older: $(VENV)/.developing
 	$(OLDER) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) $(NUMERIC:%=tests/test_%.py) $(ARGS)
-	$(OLDER) OMP_NUM_THREADS=2 $(BIN)/python -m pytest -m trained $(ARGS)
+	$(OLDER) OMP_NUM_THREADS=2 $(BIN)/python -m pytest -m trained $(shell grep -l mark.trained tests/test_*.py) $(ARGS)
 
 margins: $(VENV)/.developing
 	$(BIN)/python tools/margins.py $(ARGS)

@@ -1,10 +1,12 @@
-"""What all tests share: one thread (the tests run side by side), named hypothesis settings, no network."""
+"""What all tests share: one thread (the tests run side by side), named hypothesis settings, no network, measured margins."""
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -26,3 +28,34 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     yield
+
+
+@pytest.fixture(scope="session")
+def trained_seed() -> int:
+    """The seed of every network whose outcome a test asserts; ``tools/margins.py`` varies it."""
+    return int(os.environ.get("NOISEPATH_TRAINED_SEED", "0"))
+
+
+class Margin:
+    """Asserts that a figure of a trained network keeps to a bound, and notes both for ``tools/margins.py``."""
+
+    def __init__(self, test: str) -> None:
+        self.test = test
+
+    def __call__(self, name: str, value: float, *, at_least: float | None = None, at_most: float | None = None) -> None:
+        """``value`` is what was measured under ``name``; give one bound."""
+        bound = at_least if at_least is not None else at_most
+        assert bound is not None and (at_least is None or at_most is None), "give one bound"
+        room = value - bound if at_least is not None else bound - value
+        if notes := os.environ.get("NOISEPATH_MARGINS"):
+            with Path(notes).open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"test": self.test, "name": name, "value": value, "bound": bound, "room": room}) + "\n")
+        assert room >= 0.0, f"{name} is {value:.6g}, but must be at {'least' if at_least is not None else 'most'} {bound:g}"
+
+
+@pytest.fixture
+def margin(request: pytest.FixtureRequest) -> Margin:
+    """See :class:`Margin`; a test that takes it has the marker ``trained``."""
+    if request.node.get_closest_marker("trained") is None:
+        raise pytest.UsageError(f"{request.node.nodeid} measures a trained network, so it needs the marker 'trained'")
+    return Margin(request.node.nodeid)

@@ -17,6 +17,7 @@ from torch import Tensor
 from _emoji_judge import found_among, nearest_of, read_right, share, shuffled
 from _emoji_reader import Reader, Recipe, contrast, load_reader, same_words, save_reader, train_reader, varied
 from _emoji_world import World, both, held_out, opened, write_training_zip
+from conftest import Margin
 from noisepath import load
 from noisepath.asking.tokens import words_of
 
@@ -83,22 +84,25 @@ def test_what_is_trained_on_is_a_zip_without_what_is_held_out(tmp_path: Path) ->
 
 
 @pytest.fixture(scope="module")
-def reader() -> Reader:
-    return train_reader(toy(), Recipe(steps=60))
+def reader(trained_seed: int) -> Reader:
+    return train_reader(toy(), Recipe(steps=60, seed=trained_seed))
 
 
-def test_a_trivial_world_is_read_and_shuffled_captions_are_at_chance(reader: Reader, tmp_path: Path) -> None:
+@pytest.mark.trained
+def test_a_trivial_world_is_read_and_shuffled_captions_are_at_chance(reader: Reader, tmp_path: Path, margin: Margin) -> None:
     world = toy()
     others = World(varied(world.pictures, 5), world.captions)
-    assert share(read_right(reader, others.pictures, others.captions, world.captions)).mean > 0.9
+    margin("read", share(read_right(reader, others.pictures, others.captions, world.captions)).mean, at_least=0.9)
     blind = [read_right(reader, world.pictures, [world.captions[i] for i in shuffled(30, seed)], world.captions)
              for seed in range(20)]  # fmt: skip
-    assert float(torch.stack(blind).mean()) < 0.05, "of 20 captions that are none of its own a picture picks one"
+    # of 20 captions that are none of its own a picture picks one
+    margin("shuffled", float(torch.stack(blind).mean()), at_most=0.05)
     save_reader(reader, tmp_path / "reader.safetensors")
     kept = load_reader(tmp_path / "reader.safetensors")
     assert torch.equal(kept.scores(world.pictures, world.captions), reader.scores(world.pictures, world.captions))
 
 
+@pytest.mark.trained
 @pytest.mark.parametrize("able", [True, False])
 def test_the_verdict_follows_the_pictures(
     able: bool, reader: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -112,6 +116,7 @@ def test_the_verdict_follows_the_pictures(
     monkeypatch.setattr(emoji_text, "load", lambda path: None)
     monkeypatch.setattr(emoji_text, "drawn", draw)
     monkeypatch.setattr(emoji_text, "read_right", partial(read_right, among=5))
+    monkeypatch.setattr(emoji_text, "AMONG", 5)  # so that 1 in 5 is chance in the verdict too
     monkeypatch.setattr(emoji_text, "COMPOSED", ("red ring",) * 8)
     if not able:
         monkeypatch.setattr(emoji_text, "save_board", lambda *given: None)

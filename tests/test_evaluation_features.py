@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from conftest import Margin
 from noisepath.data import Dataset
 from noisepath.evaluation.classifier import (
     Classifier,
@@ -40,8 +41,9 @@ def bars(count: int, seed: int, shape: tuple[int, int, int] = (1, 9, 11)) -> Dat
 
 
 @pytest.fixture(scope="module")
-def classifier() -> Classifier:
-    return train_classifier(bars(240, 0), bars(200, 1), Recipe(epochs=8, batch_size=32), progress=False, made_from="bars")
+def classifier(trained_seed: int) -> Classifier:
+    recipe = Recipe(epochs=8, batch_size=32, seed=trained_seed)
+    return train_classifier(bars(240, 0), bars(200, 1), recipe, progress=False, made_from="bars")
 
 
 class Broken(Dataset):
@@ -136,12 +138,14 @@ def test_any_function_with_a_name_and_an_identity_is_a_space() -> None:
 # --- the classifier --------------------------------------------------------------------------------------------------
 
 
-def test_the_classifier_reads_what_it_has_not_seen_and_counts_it(classifier: Classifier) -> None:
+@pytest.mark.trained
+def test_the_classifier_reads_what_it_has_not_seen_and_counts_it(classifier: Classifier, margin: Margin) -> None:
     unseen = bars(200, 1)
     pictures, labels = unseen.batch(range(200))
     right = int((classifier.read(as_saved(pictures)) == labels).sum())
     assert (classifier.right, classifier.of, classifier.trained_on) == (right, 200, 240)
-    assert classifier.accuracy is not None and classifier.accuracy > 0.9
+    assert classifier.accuracy is not None
+    margin("read right", classifier.accuracy, at_least=0.85)
     assert classifier.read(pictures, batch_size=7).tolist() == classifier.read(pictures).tolist()
 
 
