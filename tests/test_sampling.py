@@ -648,7 +648,7 @@ def test_samples_far_outside_of_the_datas_range_are_warned_of(value: float, shar
         model.info.clear()
         sample(model, (2, 10000), steps=2)  # nothing is known of the range
     says = [str(one.message) for one in seen]
-    assert len(says) == warns and all(f"to {value:g}, but the data lie in [-1, 1]: {100 * share:.2g} %" in one for one in says)
+    assert len(says) == warns and all(f"to {value:g}, but the data lie in [-1, 1]: {100 * share:.3g} %" in one for one in says)
 
 
 def test_a_condition_of_one_row_goes_for_all() -> None:
