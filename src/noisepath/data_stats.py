@@ -200,7 +200,7 @@ def cosine_power(images: Tensor) -> tuple[Tensor, Tensor]:
     """
     x = images.double()
     colours = colour_directions(x)
-    square = torch.zeros(x.shape[1:], dtype=torch.float64)
+    square = torch.zeros(x.shape[1:], dtype=torch.float64, device=x.device)
     for some in torch.split(x, 256):
         square += cosine_transform(some, colours).square().sum(0)
     return colours, square / len(x)
@@ -223,7 +223,7 @@ def _spread(basis: str, centred: Tensor, axes: Tensor | None) -> Tensor:
     assert axes is not None
     if basis == "principal":
         return (centred.flatten(1) @ axes.T).square().mean(0)
-    square = torch.zeros(centred.shape[1:], dtype=torch.float64)
+    square = torch.zeros(centred.shape[1:], dtype=torch.float64, device=centred.device)
     for some in torch.split(centred, 256):
         square += cosine_transform(some, axes).square().sum(0)
     return square / len(centred)
@@ -236,7 +236,7 @@ def _class_means(x: Tensor, labels: Tensor, classes: int, mean: Tensor) -> tuple
     the scatter of its samples (the best linear estimate of a class's mean; James & Stein 1961).
     """
     count = torch.bincount(labels, minlength=classes).double()
-    sums = torch.zeros(classes, *x.shape[1:], dtype=x.dtype).index_add_(0, labels, x)
+    sums = torch.zeros(classes, *x.shape[1:], dtype=x.dtype, device=x.device).index_add_(0, labels, x)
     each = count.clamp(min=1).view(-1, *[1] * (x.ndim - 1))
     found = torch.where((count > 0).view_as(each), sums / each, mean)
     scatter = float((x - found[labels]).square().mean()) * len(x) / max(1.0, len(x) - float((count > 0).sum()))
