@@ -77,7 +77,6 @@ def test_the_solvers_that_follow_neither_ode_nor_sde_are_not_bounded() -> None:
 
 OPTIONS: dict[str, Build] = {
     "midpoint noise": partial(solvers.midpoint, frame="noise"),
-    "midpoint trig": partial(solvers.midpoint, frame="trig"),
     "rk4 noise": partial(solvers.rk4, frame="noise"),
     "adams x0 4": partial(solvers.adams, frame="x0", order=4),
     "adams deis 6": partial(solvers.adams, frame="deis", order=6),

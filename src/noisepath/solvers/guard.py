@@ -11,7 +11,7 @@ x_t is known: with sd^2 = alpha^2 d^2 + sigma^2,
 e_k(d) is the error of the step of order k, in units of sd_s, from the states that the run so far reaches on such data: of the
 state where the ODE is followed (root mean square), of its deviation where an SDE is.  With e_1(d) that of first order,
 
-    R_k = max over d of  e_k(d) / m(d),        m(d) = (e_1(d) + max over d of e_1) / 2.
+    R_k = max over d of  e_k(d) / m(d),        m(d) = (3 e_1(d) + max over d of e_1) / 4.
 
 The step of order k is taken whole up to one value of R_k, not at all from another on, and in between in part:
 
@@ -77,7 +77,7 @@ class Guard:
     def _shares(self, p: Point, s: Level, orders: Sequence[Lin], tau2: float = 0.0) -> list[float]:
         """How much of each order but the first is taken: theta."""
         first, *others = self._errors(p, s, orders, tau2)
-        scale = 0.5 * (first + first.max()) + _ROUNDING
+        scale = 0.75 * first + 0.25 * first.max() + _ROUNDING
         whole, none = _SDE if tau2 else _ODE
         return [ramp(float((error / scale).max()), none, whole) for error in others]
 
