@@ -8,6 +8,7 @@ import json
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -30,42 +31,31 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     assert _loaded_after("import noisepath; noisepath.__version__; dir(noisepath)") == set()
 
 
-@pytest.mark.parametrize(
-    "catalogue",
-    [
-        "noisepath.SOLVERS",
-        "noisepath.SPACINGS",
-        "noisepath.BETAS",
-        "noisepath.SCHEDULES",
-        "noisepath.PREDICTIONS",
-        "noisepath.TIMES",
-        "noisepath.WEIGHTINGS",
-        "noisepath.GUIDANCES",
-        "noisepath.nn.SIZES",
-    ],
-)
-def test_the_names_in_a_catalogue_are_readable_without_torch(catalogue: str) -> None:
-    assert _loaded_after(f"import noisepath; assert len(list({catalogue})) > 1") <= {"numpy"}
+CATALOGUES = ("SOLVERS", "SPACINGS", "BETAS", "SCHEDULES", "PREDICTIONS", "TIMES", "WEIGHTINGS", "GUIDANCES", "nn.SIZES")
+CONFIGURATIONS = ("DiffusionConfig()", "UNetConfig()", "TrainConfig()", "Level(1.0, 0.0)", "DiffusionConfig().tables()")
 
 
-@pytest.mark.parametrize(
-    "configuration", ["DiffusionConfig()", "UNetConfig()", "TrainConfig()", "Level(1.0, 0.0)", "DiffusionConfig().tables()"]
-)
-def test_configurations_are_made_without_torch(configuration: str) -> None:
-    assert _loaded_after(f"import noisepath; noisepath.{configuration}") <= {"numpy"}
+def test_the_names_in_a_catalogue_and_configurations_need_no_torch() -> None:
+    """Each by itself would leave the same trace in the list of modules, so one Python asks after each of them."""
+    uses = [f"assert len(list(noisepath.{name})) > 1" for name in CATALOGUES] + [f"noisepath.{name}" for name in CONFIGURATIONS]
+    after = "".join(f"{use}\nassert 'torch' not in sys.modules, {use!r}\n" for use in uses)
+    assert _loaded_after(f"import sys, noisepath\n{after}") <= {"numpy"}
 
 
-def test_a_heart_touched_everywhere_needs_torch_and_numpy_alone() -> None:
-    # torch brings what it likes (numpy); of ours nothing else may come with the heart
-    allowed = _loaded_after("import torch") | {"torch", "numpy"}
+@pytest.fixture(scope="module")
+def with_torch() -> set[str]:
+    """What comes with torch: it brings what it likes (numpy); of ours nothing else may come with the heart."""
+    return _loaded_after("import torch") | {"torch", "numpy"}
+
+
+def test_a_heart_touched_everywhere_needs_torch_and_numpy_alone(with_torch: set[str]) -> None:
     heart = [name for name in _rooms() if name not in WINGS]
     code = "".join(f"import noisepath.{name}\n" for name in heart)
-    assert _loaded_after(code + "noisepath = __import__('noisepath')\nnoisepath.NoiseScheduler()") <= allowed
+    assert _loaded_after(code + "noisepath = __import__('noisepath')\nnoisepath.NoiseScheduler()") <= with_torch
 
 
-def test_no_public_name_loads_the_drawing_or_learning_libraries() -> None:
-    allowed = _loaded_after("import torch") | {"torch", "numpy"}
-    assert _loaded_after("import noisepath\nfor name in noisepath.__all__: getattr(noisepath, name)") <= allowed
+def test_no_public_name_loads_the_drawing_or_learning_libraries(with_torch: set[str]) -> None:
+    assert _loaded_after("import noisepath\nfor name in noisepath.__all__: getattr(noisepath, name)") <= with_torch
 
 
 def test_every_public_name_is_found_and_is_the_one_its_module_has() -> None:
@@ -101,9 +91,9 @@ def test_every_module_with_a_list_of_public_names_is_offered() -> None:
     assert not missing, f"noisepath/__init__.py does not offer {sorted(missing)}"
 
 
-@pytest.mark.parametrize("module", ["schedules", "times", "sampling", "solvers", "cli.options"])
-def test_no_table_is_worked_out_before_it_is_wanted(module: str) -> None:
-    code = f"import noisepath.{module}; from noisepath import tables; print(tables._from_betas.cache_info().misses)"
+def test_no_table_is_worked_out_before_it_is_wanted() -> None:
+    imports = "".join(f"import noisepath.{name}\n" for name in ("schedules", "times", "sampling", "solvers", "cli.options"))
+    code = imports + "from noisepath import tables; print(tables._from_betas.cache_info().misses)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["0"]
 
@@ -130,12 +120,14 @@ def test_the_version_is_written_as_versions_are() -> None:
 # --- who may import whom -------------------------------------------------------------------------------------------
 
 
+@cache
 def _rooms() -> list[str]:
     found = [path.stem if path.suffix else path.name for path in PACKAGE.iterdir()]
     return sorted(name for name in found if not name.startswith("_") and (PACKAGE / name / "__init__.py").exists()
                   or (PACKAGE / f"{name}.py").exists() and not name.startswith("_"))
 
 
+@cache
 def _imported_rooms(path: Path) -> set[str]:
     """The rooms of this package that a file imports at run time, wherever in the file."""
     tree = ast.parse(path.read_text())

@@ -197,6 +197,7 @@ def test_the_seconds_of_a_step_are_measured_for_a_share_of_the_minutes(monkeypat
     assert asked == pytest.approx([1.0, 5.4, 10.0, 1.0])
 
 
+@pytest.mark.usefixtures("with_trials")
 def test_a_step_that_something_delayed_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 1.0, 1.0, 10.0, 10.0, 13.0])  # before and after each step: 1, 9 and 3 seconds
     monkeypatch.setattr(run.time, "perf_counter", lambda: next(clock))

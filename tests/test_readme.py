@@ -35,6 +35,7 @@ def _shorter(text: str) -> str:
     return text
 
 
+@pytest.mark.usefixtures("with_trials")
 @pytest.mark.parametrize("snippet", PYTHON, ids=range(len(PYTHON)))
 def test_every_python_snippet_runs_as_it_stands(
     snippet: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -245,6 +245,7 @@ def test_an_average_of_another_network_or_an_impossible_length_is_refused() -> N
 # --- minutes, sizes, settings --------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("with_trials")
 def test_minutes_become_steps_by_measuring_on_trainers_that_are_thrown_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
