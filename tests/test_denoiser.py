@@ -23,7 +23,7 @@ from noisepath.guidance import classifier_free
 from noisepath.levels import Level
 from noisepath.modules import mode_of, modules_in
 from noisepath.nn import UNet, UNetConfig
-from noisepath.predictions import PREDICTIONS, find
+from noisepath.predictions import PREDICTIONS, find, preconditioned
 from noisepath.sampling import sample, trajectory
 from noisepath.scalings import SCALINGS
 from noisepath.schedules import EDM, SCHEDULES, Flow, Schedule, Shifted, VPCosine, schedule
@@ -112,6 +112,23 @@ def test_the_target_of_the_factors_is_the_definition(name: str, prediction: str)
     }[prediction]
     torch.testing.assert_close(on_x0, truth[0], rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(on_noise, truth[1], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_unit_preconditioning_has_unit_variance_in_and_out(prediction: str) -> None:
+    """Of data of deviation sigma_data at every level of every schedule; and c_skip x is what it is without."""
+    for make in SCHEDULES.values():
+        path = make()
+        high = path.t_max - 5 if path.num_timesteps else min(path.t_max, 0.97)
+        t = torch.linspace(5.0 if path.num_timesteps else 0.02, high, 9, dtype=torch.float64)
+        a, s = path.alpha_sigma(t)
+        unit = preconditioned(PREDICTIONS[prediction], path, t, a, s, SIGMA_DATA, "unit")
+        on_x0, on_noise = unit.target(a, s)
+        one = torch.ones_like(t)
+        torch.testing.assert_close(unit.c_in * torch.hypot(a * SIGMA_DATA, s), one)
+        torch.testing.assert_close(torch.hypot(on_x0 * SIGMA_DATA, on_noise), one)
+        plain = PREDICTIONS[prediction].factors(path, t, a, s, SIGMA_DATA)
+        assert torch.equal(unit.c_skip, plain.c_skip) and torch.equal(unit.c_out > 0, plain.c_out > 0)
 
 
 @pytest.mark.parametrize("prediction", PREDICTIONS)

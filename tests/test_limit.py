@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,13 +15,17 @@ from torch import Tensor
 import noisepath
 from noisepath import noise
 from noisepath.conditions import Condition
+from noisepath.data import Dataset, digits
 from noisepath.data_stats import DataStats, LinearEstimate
 from noisepath.denoiser import Denoiser
 from noisepath.exact import Exact, Gaussian, Mixture
 from noisepath.levels import Level
 from noisepath.limit import Limit, is_null, ramp
 from noisepath.schedules import SCHEDULES, Schedule
-from noisepath.training.limit import Probe, limited_log_snrs, measure_limit
+from noisepath.training import TrainConfig
+from noisepath.training.limit import Limits, Probe, limited_log_snrs, measure_limit, probe_of
+from noisepath.training.run import build
+from noisepath.training.trainer import Trainer
 
 LINEAR, COSINE, FLOW = (noisepath.schedule(name) for name in ("linear", "cosine", "flow"))
 MIXTURE = Mixture([0.3, 0.7], [[1.0, -0.5, 0.2], [-0.6, 0.4, 0.0]], torch.tensor([0.04, 0.2]))
@@ -133,6 +139,16 @@ def test_the_ramp_is_exactly_none_up_to_the_deviation_and_whole_from_twice_that(
     assert limit.weights(-3.0, 0.5) == (1.0, 1.0)
 
 
+def test_a_network_is_followed_where_its_error_is_no_larger_than_the_deviation_of_the_data() -> None:
+    limit = Limit(_estimate(MIXTURE), (-20.0, 20.0), (0.0, 0.0), (0.0, 0.0))
+    network = lambda x, t: torch.zeros_like(x)  # noqa: E731
+    x, level = torch.randn(4, 3), Level.from_log_snr(-2 * math.log(2.5))  # |c_out| is sigma / alpha
+    raw = Denoiser(network, LINEAR, "noise")(x, level)
+    for std, followed in ((3.0, True), (0.5, False)):
+        model = Denoiser(network, LINEAR, "noise", limit=limit, data_stats=DataStats(std=std))
+        assert torch.equal(model(x, level), raw) == followed
+
+
 def test_rows_without_a_condition_have_weight_and_mean_of_their_own() -> None:
     x0, labels = MIXTURE.sample(2000), torch.arange(2000) % 2
     estimate = LinearEstimate.measure(x0 + labels[:, None], labels, 2)
@@ -236,3 +252,50 @@ def test_a_network_that_knows_the_mean_given_the_condition_is_asked_for_it() -> 
     found = model(torch.randn(2, 3), LINEAR.level(999), Condition(label=torch.tensor([0, 1])))
     torch.testing.assert_close(found, torch.tensor([[-1.0], [1.0]]).expand(2, 3), rtol=0, atol=0.1)
     assert Limit.from_dict(limit.to_dict(), estimate).mean_image
+
+
+# The limit of a run's averages ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def trainer() -> Trainer:
+    """At step 0, where a network gives 0 and its denoised estimate is x / alpha; and another average that gives 1."""
+    config = TrainConfig(schedule="linear", prediction="noise", channels=(8,), blocks=1, attention=(), precision="float32")
+    built = build(digits(), config)
+    trainer = built.make(built.config, 1)
+    network = deepcopy(trainer.network)
+    with torch.no_grad():
+        next(p for p in reversed(list(network.parameters())) if p.shape == (1,)).fill_(1.0)
+    trainer.averages["model-long"].load_state_dict(network.state_dict())
+    return trainer
+
+
+def _inverted(count: int) -> Dataset:
+    """Digits that are nothing like the others: black on white."""
+    data = digits().subset(range(count))
+    return replace(data, pictures=-data.pictures)
+
+
+def test_a_run_measures_its_network_unclamped_on_what_is_held_out(trainer: Trainer) -> None:
+    limits = Limits(trainer, _inverted(40))
+    estimate = limits.estimate
+    assert estimate is not None
+    raw = Denoiser(lambda x, t, label=None: torch.zeros_like(x), LINEAR, "noise", null=trainer.null)
+    data = _inverted(40)
+    probe = probe_of(digits(), data, 32, lambda data, rows: trainer.vocabulary.told(data, rows))
+    assert all(any(torch.equal(x, y) for y in data.pictures) for x in probe.x0)
+    wanted, found = measure_limit(raw, estimate, limits.log_snrs, probe), limits.limit()
+    assert found is not None and max(found.cond) > 0.2
+    assert (found.cond, found.uncond) == (pytest.approx(wanted.cond, abs=1e-4), pytest.approx(wanted.uncond, abs=1e-4))
+
+
+def test_too_few_held_out_samples_are_not_measured_on() -> None:
+    few = probe_of(digits(), _inverted(4), 8, lambda data, rows: None)
+    assert torch.equal(few.x0[0], digits().pictures[0]) and len(few.x0) == 8
+
+
+def test_each_average_has_a_limit_of_its_own(trainer: Trainer) -> None:
+    limits = Limits(trainer, None)
+    found = {name: limits.denoiser(name).limit for name in trainer.averages}
+    assert found == limits.measured and found["model"].cond != found["model-long"].cond  # type: ignore[union-attr]
+    assert limits.to_dict() == {name: limit.to_dict() for name, limit in limits.measured.items()}

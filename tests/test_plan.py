@@ -228,6 +228,22 @@ def test_texts_are_learnt_with_more_noise_with_muon_and_places() -> None:
     assert said.times == "log_normal" and "weights" not in {choice.name for choice in choices}
 
 
+@pytest.mark.parametrize(
+    ("schedule", "prediction", "times", "weighting"),
+    [
+        ("linear", "noise", "stratified", "plain"),
+        ("cosine", "x0", "stratified", "min_snr"),
+        ("flow", "velocity", "stratified", "plain"),
+        ("linear", "edm", "log_normal", "plain"),
+        ("edm", "noise", "log_normal", "plain"),
+        ("edm", "x0", "log_normal", "min_snr"),
+    ],
+)
+def test_times_and_weighting_follow_schedule_and_prediction(schedule: str, prediction: str, times: str, weighting: str) -> None:
+    config, _, _ = choose(TrainConfig(schedule=schedule, prediction=prediction), (1, 8, 8), 10, "cpu")
+    assert (config.times, config.weighting) == (times, weighting)
+
+
 def test_times_that_seldom_train_where_images_are_decided_are_warned_of_and_defaults_never_are() -> None:
     """Of uniform times on edm's schedule, sigma from 0.002 to 80, one in sixteen lies below 5."""
     from noisepath import PREDICTIONS, SCHEDULES

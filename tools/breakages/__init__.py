@@ -6,11 +6,28 @@ pair, a dropped term.  ``old`` must stand in the file exactly once.  A file for 
 
 from __future__ import annotations
 
-from . import asking, board, data, denoising, editing, guidance, nn, process, results, sampling, solvers, training, tuning
+from . import (
+    asking,
+    board,
+    data,
+    denoising,
+    editing,
+    guidance,
+    limit,
+    nn,
+    process,
+    results,
+    sampling,
+    solvers,
+    training,
+    tuning,
+)
 from .breakage import Breakage
 
 __all__ = ["BREAKAGES", "Breakage"]
 
-_PARTS = (process, denoising, guidance, asking, sampling, solvers, editing, nn, training, tuning, data, board, results)
+_PARTS = (
+    process, denoising, limit, guidance, asking, sampling, solvers, editing, nn, training, tuning, data, board, results,
+)  # fmt: skip
 
 BREAKAGES: tuple[Breakage, ...] = tuple(breakage for part in _PARTS for breakage in part.BREAKAGES)

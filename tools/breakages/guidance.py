@@ -59,8 +59,8 @@ BREAKAGES = (
     Breakage(
         "the parts of a composition are counted from nothing",
         "guidance/conditional.py",
-        "weight.at(x, level) * (one - untold)",
-        "weight.at(x, level) * one",
+        "total = total + scale * (one - untold)",
+        "total = total + scale * one",
         ("guidance",),
     ),
     Breakage(
@@ -87,9 +87,8 @@ BREAKAGES = (
     Breakage(
         "APG's memory outlives its run",
         "guidance/conditional.py",
-        "    def transform(*parts: Denoise | Given | Scale) -> Denoise:\n        *runs, away, scale = parts\n",
-        "    kept = begun()\n    begun = lambda: kept\n\n"
-        "    def transform(*parts: Denoise | Given | Scale) -> Denoise:\n        *runs, away, scale = parts\n",
+        "memory = make if momentum else None",
+        "one = make()\n    memory = (lambda: one) if momentum else None",
         ("guidance",),
     ),
     Breakage(
@@ -108,18 +107,17 @@ BREAKAGES = (
     ),
     Breakage(
         "a threshold clips without dividing",
-        "guidance/ranges.py",
-        "torch.minimum(torch.maximum(believed, -most), most) * (limit / most)",
-        "torch.minimum(torch.maximum(believed, -most), most)",
+        "clipping.py",
+        "torch.minimum(torch.maximum(denoised, -s), s) * (limit / s)",
+        "torch.minimum(torch.maximum(denoised, -s), s)",
         ("guidance_models",),
     ),
     Breakage(
         "a second call shares the memory of the first",
         "guidance/transformed.py",
-        "return self.transform(begin(self.inner, levels), *(begin(other, levels) for other in self.others), *self.told)",
+        "runs = [begin(denoiser, levels) for denoiser in (self.inner, *self.others)]",
         "run = begin(self.inner, levels)\n"
-        "        runs = [run if other is self.inner else begin(other, levels) for other in self.others]\n"
-        "        return self.transform(run, *runs, *self.told)",
+        "        runs = [run, *(run if other is self.inner else begin(other, levels) for other in self.others)]",
         ("guidance",),
     ),
     Breakage(
@@ -145,10 +143,10 @@ BREAKAGES = (
     ),
     Breakage(
         "a model without condition dropout is guided all the same",
-        "guiding.py",
+        "guidance/conditional.py",
         'training.get("drop_condition") == 0',
         'training.get("drop_condition") == -1',
-        ("guiding",),
+        ("denoiser", "guiding"),
     ),
     Breakage(
         "the interval of the command line is not passed on",

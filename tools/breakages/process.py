@@ -181,8 +181,8 @@ BREAKAGES = (
     Breakage(
         "a run of texts is not balanced",
         "training/plan.py",
-        'times="balanced" if hears else "log_normal"',
-        'times="log_normal"',
+        'return "balanced" if hears else "log_normal"',
+        'return "log_normal"',
         ("plan",),
     ),
     Breakage(
@@ -195,8 +195,8 @@ BREAKAGES = (
     Breakage(
         "importance weights lack 1 / T",
         "times.py",
-        "1.0 / (count * torch.tensor(p, dtype=torch.float64)[t])",
-        "1.0 / torch.tensor(p, dtype=torch.float64)[t]",
+        "1.0 / (count * torch.tensor(p, dtype=torch.float64)[entry])",
+        "1.0 / torch.tensor(p, dtype=torch.float64)[entry]",
         ("times",),
     ),
     Breakage(

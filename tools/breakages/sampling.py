@@ -108,8 +108,8 @@ BREAKAGES = (
     Breakage(
         "a model forgets how wide its data are",
         "training/checkpoint.py",
-        "data_scale=info.data_scale",
-        "data_scale=None",
+        "info.data_range, info.data_scale, estimate",
+        "info.data_range, None, estimate",
         ("training",),
     ),
     Breakage("Karras' levels with another exponent", "spacing.py", "rho: float = 7.0", "rho: float = 6.0", ("spacing",)),

@@ -1,0 +1,171 @@
+"""Breakages of what is known of the data, of the limit that it gives, and of preconditioning."""
+
+from __future__ import annotations
+
+from .breakage import Breakage
+
+__all__ = ["BREAKAGES"]
+
+BREAKAGES = (
+    Breakage(
+        "the ramp of a limit is linear in c_out, not in its logarithm",
+        "limit.py",
+        "math.log2(size / free)",
+        "size / free - 1.0",
+        ("limit",),
+    ),
+    Breakage(
+        "the ramp of a limit begins at the data's deviation, however small",
+        "limit.py",
+        "free = max(FREE, std or 0.0)",
+        "free = std or FREE",
+        ("limit",),
+    ),
+    Breakage(
+        "a limit's weights with a condition and without are exchanged",
+        "limit.py",
+        "for w in (self.cond, self.uncond)]",
+        "for w in (self.uncond, self.cond)]",
+        ("limit",),
+    ),
+    Breakage(
+        "rows of the null condition have the weight of the others",
+        "limit.py",
+        "torch.where(is_null(condition, null), uncond, cond)",
+        "torch.where(is_null(condition, null), cond, uncond)",
+        ("limit",),
+    ),
+    Breakage(
+        "one null value of a part makes a row null",
+        "limit.py",
+        "rows &= same.flatten(1).all(1)",
+        "rows &= same.flatten(1).any(1)",
+        ("limit",),
+    ),
+    Breakage(
+        "a null of NaN is equal to no row",
+        "limit.py",
+        "same = same | (value.isnan() & blank.isnan())",
+        "same = value == blank",
+        ("limit",),
+    ),
+    Breakage(
+        "the linear estimate's gain lacks alpha",
+        "data_stats.py",
+        "gain = alpha * variance / (",
+        "gain = variance / (",
+        ("data_stats",),
+    ),
+    Breakage(
+        "a sample has the mean of another class",
+        "data_stats.py",
+        "means[label.to(x.device).clamp(0, self.classes)]",
+        "means[(label.to(x.device) + 1).clamp(0, self.classes)]",
+        ("data_stats",),
+    ),
+    Breakage(
+        "a class has the variance of all data",
+        "data_stats.py",
+        "torch.stack([within, whole])",
+        "torch.stack([whole + 0.0 * within, whole])",
+        ("data_stats",),
+    ),
+    Breakage(
+        "samples without a class have the variance within classes",
+        "data_stats.py",
+        "gain[(label.to(x.device) >= self.classes).long()] if known and label is not None else gain[1:]",
+        "gain[(label.to(x.device) < 0).long()] if known and label is not None else gain[:1]",
+        ("data_stats",),
+    ),
+    Breakage(
+        "means of small classes are not drawn towards the mean of all data",
+        "data_stats.py",
+        "means = mean + trust * (found - mean)",
+        "means = found",
+        ("data_stats",),
+    ),
+    Breakage(
+        "the cosine transform is not orthonormal at frequency 0",
+        "data_stats.py",
+        "    rows[0] /= math.sqrt(2.0)\n",
+        "",
+        ("data_stats",),
+    ),
+    Breakage(
+        "a limit is measured on clamped estimates",
+        "training/limit.py",
+        "self._denoiser(average), self.estimate",
+        "self._denoiser(average, None, (-1.0, 1.0)), self.estimate",
+        ("limit",),
+    ),
+    Breakage(
+        "a limit is measured on training data though enough are held out",
+        "training/limit.py",
+        "source = held_out if held_out is not None and len(held_out) >= LEAST_HELD_OUT else data",
+        "source = data",
+        ("limit",),
+    ),
+    Breakage(
+        "all averages have the limit of the first",
+        "training/limit.py",
+        "return self._denoiser(average, self.limit(average), (-1.0, 1.0))",
+        "return self._denoiser(average, self.limit(), (-1.0, 1.0))",
+        ("limit",),
+    ),
+    Breakage(
+        "a weight is that of x0, not of what the linear estimate leaves",
+        "training/limit.py",
+        "both += float((moved * (x0.double() - linear)).sum())",
+        "both += float((moved * x0.double()).sum())",
+        ("limit",),
+    ),
+    Breakage(
+        "at pure noise the network is asked though there is a limit",
+        "denoiser.py",
+        "return _Place(level, None)",
+        "pass",
+        ("limit",),
+    ),
+    Breakage(
+        "a range clamps at every level",
+        "denoiser.py",
+        "clamp=ends if ends and abs(factors[1]) > ends[1] - ends[0] else None",
+        "clamp=ends",
+        ("limit",),
+    ),
+    Breakage(
+        "a denoiser does not know of its data's deviation",
+        "denoiser.py",
+        "self.limit.weights(level.log_snr, factors[1], self.data_stats.std)",
+        "self.limit.weights(level.log_snr, factors[1])",
+        ("limit",),
+    ),
+    Breakage(
+        "unit preconditioning leaves the input as it is",
+        "predictions.py",
+        "plain.c_out * size, c_in, c_noise)",
+        "plain.c_out * size, plain.c_in, c_noise)",
+        ("denoiser",),
+    ),
+    Breakage(
+        "unit preconditioning leaves the output as it is",
+        "predictions.py",
+        "plain.c_out * size, c_in, c_noise)",
+        "plain.c_out, c_in, c_noise)",
+        ("denoiser",),
+    ),
+    Breakage(
+        "noise on a table is trained at log-normal times",
+        "training/plan.py",
+        'if config.prediction == "edm" or schedule.scaling == "exploding":',
+        'if config.prediction in ("edm", "noise") or schedule.scaling == "exploding":',
+        ("plan",),
+    ),
+    Breakage(
+        "the loss of x0 is not weighted",
+        "training/plan.py",
+        'weighting = "min_snr" if config.prediction == "x0" else "plain"',
+        'weighting = "plain"',
+        ("plan",),
+    ),
+)
