@@ -141,7 +141,7 @@ def test_a_solver_that_draws_noise_has_no_distance_but_pictures() -> None:
 def test_each_makes_as_many_steps_as_fit_into_the_calls(name: str) -> None:
     made = compared(GAUSSIAN, "edm", [name], calls=(7, 12), n=2, tolerance=1.0)
     for entry, most in zip(made.entries, (7, 12), strict=True):
-        more = SOLVERS[name].build(log_snr(schedule("edm"), entry.steps + 1))
+        more = SOLVERS[name].build(alpha_bar(schedule("edm"), entry.steps + 1))
         assert entry.calls <= most < calls(more)
 
 

@@ -157,7 +157,7 @@ def test_bdia_is_of_second_order_and_of_first_where_it_is_damped() -> None:
 
 
 def test_bdia_obeys_the_laws_of_solvers() -> None:
-    check_solver(bdia, order=2, any_grid=False)
+    check_solver(bdia, order=2, any_grid=False, bounded=False)
 
 
 def test_with_another_condition_the_two_states_lead_to_another_picture() -> None:

@@ -99,7 +99,7 @@ def test_our_run_begins_at_the_problem_s_own_start(monkeypatch: pytest.MonkeyPat
 
 
 def test_ours_takes_the_most_steps_that_fit_and_refuses_what_draws_noise() -> None:
-    options = quality.configuration("heun@karras:rho=5")
+    options = quality.configuration("midpoint@karras:rho=5")
     whole = sample(SMALL.denoiser, SMALL.start.shape, noise=lambda place: SMALL.start / LARGEST, dtype=torch.float64, steps=4,
                    **options)  # fmt: skip
     assert torch.equal(quality.made(SMALL, 8, **options), whole)  # 7 calls

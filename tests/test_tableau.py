@@ -10,7 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noisepath.levels import Level
-from noisepath.tableau import START, Draft, Draw, Lin, Node, calls, check, draws, ratio, weights, z
+from noisepath.schedules import schedule
+from noisepath.solvers import SOLVERS
+from noisepath.spacing import log_snr
+from noisepath.tableau import START, Draft, Draw, Lin, Node, calls, check, draws, joined, ratio, split, weights, z
 
 LEVELS = [Level(0.6, 0.8), Level(0.8, 0.6), Level(1.0, 0.0)]
 
@@ -211,3 +214,13 @@ def test_slopes_are_added_at_once_as_one_by_one() -> None:
     one_by_one = x + 0.3 * (y - w) + -0.7 * (x - w)
     assert x.moved([0.3, -0.7], [y, x], w).terms == pytest.approx(one_by_one.terms, abs=1e-15)
     assert x.terms == {("x", 0): 2.0}
+
+
+def test_a_run_of_steps_that_begin_anew_is_split_into_them_and_joined_again() -> None:
+    levels = log_snr(schedule("edm"), 5)
+    for name in ("ddim", "heun", "midpoint", "rk4", "dpmpp_2s", "dpmpp_3s", "dpm_solver_3", "res_3s"):
+        table = SOLVERS[name].build(levels)
+        steps = split(table, levels)
+        assert steps is not None and len(steps) == 5 and joined(steps) == table, name
+    for name in ("dpmpp_2m", "unipc", "adams", "ipndm"):
+        assert split(SOLVERS[name].build(levels), levels) is None, name

@@ -41,6 +41,7 @@ __all__ = [
     "joined",
     "lagrange",
     "ratio",
+    "split",
     "weights",
     "z",
 ]
@@ -122,6 +123,30 @@ def joined(tables: Sequence[Tableau]) -> Tableau:
             drawn = {Draw(draw.step + steps, draw.stage): w for draw, w in node.draws.items()}
             nodes.append(replace(node, states=states, outputs=outputs, draws=drawn))
     return tuple(nodes)
+
+
+def split(table: Tableau, levels: Sequence[Level]) -> list[Tableau] | None:
+    """The steps of a falling table, one between each two of ``levels``, as tables of their own: the inverse of :func:`joined`.
+
+    None where one looks back at what came before its beginning.
+    """
+    steps: list[Tableau] = []
+    start, begin = 0, levels[0]
+    for end in levels[1:]:
+        stop = start + 1
+        while stop < len(table) and begin.noise_ratio > table[stop].level.noise_ratio >= end.noise_ratio:
+            stop += 1
+        nodes = [Node(begin, {}, {}, {}, table[start].evaluate)]
+        for node in table[start + 1 : stop]:
+            if any(k < start for k in (*node.states, *node.outputs)):
+                return None
+            states, outputs = ({k - start: w for k, w in part.items()} for part in (node.states, node.outputs))
+            nodes.append(replace(node, states=states, outputs=outputs))
+        if len(nodes) < 2 or nodes[-1].level != end:
+            return None
+        steps.append((*nodes[:-1], replace(nodes[-1], evaluate=False)))
+        start, begin = stop - 1, end
+    return steps if start == len(table) - 1 else None
 
 
 # The algebra ---------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .. import noise
 from .._lazy import torch
@@ -31,7 +31,7 @@ from ..loop import Plan, Run, plan, run_loop
 from ..sampling import check_run, design
 from ..solvers import Build, ddim, resolve
 from ..spacing import Spacing
-from ..tableau import Tableau, draws, joined, ratio
+from ..tableau import Tableau, draws, ratio, split
 from .midway import check_pictures
 
 if TYPE_CHECKING:
@@ -86,8 +86,7 @@ def invert(
     check_iterations(iterations)
     path = falling(denoiser, schedule, steps, spacing, levels)
     build = resolve(solver, getattr(denoiser, "data_scale", None))
-    going = [step_of(t, s, build) for t, s in pairwise(path)]
-    _check_one_step(going, path, build)
+    going = _steps(path, build)
     if seed is not None:
         pictures, going = _noised(pictures, path, seed), going[:-1]
 
@@ -127,8 +126,9 @@ class Step:
         return run_loop(self.rise, run, x) if self.rise else x * self.t.alpha
 
 
-def step_of(t: Level, s: Level, build: Build) -> Step:
-    table = build([t, s])
+def step_of(t: Level, s: Level, build: Build, table: Tableau | None = None) -> Step:
+    """One step by itself, or as a run of more steps makes it (``table``)."""
+    table = build([t, s]) if table is None else table
     if draws(table):
         raise ValueError(
             "a run that draws noise on the way does not follow from its start: invert with a solver without noise (ddim, heun)"
@@ -139,21 +139,16 @@ def step_of(t: Level, s: Level, build: Build) -> Step:
     return Step(t, s, table, () if s.is_data else build([s, t]), slope, plan(table))
 
 
-def _check_one_step(steps: Sequence[Step], levels: Sequence[Level], build: Build) -> None:
-    """ValueError unless the run is its steps one after another."""
-    whole, apart = build(levels), joined([step.table for step in steps])
-    same = len(whole) == len(apart) and all(
-        _alike(one.states, other.states) and _alike(one.outputs, other.outputs) for one, other in zip(whole, apart, strict=True)
-    )
-    if not same:
+def _steps(levels: Sequence[Level], build: Build) -> list[Step]:
+    """The steps of the run, as it makes them; ValueError where one looks back at earlier ones."""
+    run = build(levels)
+    tables: Sequence[Tableau | None] | None = [None] * (len(levels) - 1) if draws(run) else split(run, levels)
+    if tables is None:
         raise ValueError(
             "a solver that looks back at earlier steps can't be inverted step by step: take one that begins each step anew "
             "(ddim, heun, midpoint, rk4, dpmpp_2s)"
         )
-
-
-def _alike(one: Any, other: Any) -> bool:
-    return set(one) == set(other) and all(math.isclose(one[k], other[k], rel_tol=1e-9, abs_tol=1e-12) for k in one)
+    return [step_of(t, s, build, table) for (t, s), table in zip(pairwise(levels), tables, strict=True)]
 
 
 def solved(step: Step, run: Run, target: Tensor, iterations: int) -> Tensor:
