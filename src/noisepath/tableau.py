@@ -251,6 +251,10 @@ class Draft:
         """The level of state n, and what it is made with."""
         return self._made[n]
 
+    def is_kept(self, n: int) -> bool:
+        """Whether state n is a combination that :meth:`keep` worked out."""
+        return n in self._kept
+
     def steps(self) -> Iterator[tuple[int, Point, Level]]:
         """For each step: its number, the newest point at its beginning, and the level it leads to.
 

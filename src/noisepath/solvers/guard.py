@@ -20,6 +20,14 @@ The step of order k is taken whole up to one value of R_k, not at all from anoth
 As steps become short e_k / e_1 goes to 0, whatever their ratios, so the order stays, and a step that is taken whole is the
 published one to the last digit.  R_k is continuous in the levels.  The states that a run reaches, and not exact ones, are
 looked at since large weights of both signs multiply what earlier steps did wrong.
+
+States are tensors of float32, and a polynomial through places that are close together, used far from them, multiplies their
+rounding: its weights grow as (step / earlier step)^k.  Such a step is left out in the same way, by
+
+    A_k = max over d of  sum_j |w_j| r_j / sd_s,
+
+the rounding that x_k - x_1 adds, in units of float32's: w_j are the weights of x_k - x_1, r_j the size of what they stand on,
+and of a slope that was worked out before, the sum of the sizes that it was made of.
 """
 
 from __future__ import annotations
@@ -42,6 +50,8 @@ WIDTHS = tuple(2.0**k for k in range(-6, 3))
 
 # R up to which a step is taken whole, and from which on not at all.
 _ODE, _SDE = (1.0, 2.0), (0.7, 1.5)
+# A, in units of float32's rounding, likewise.
+_AMPLIFIED = (512.0, 1024.0)
 # An error that is rounding, in standard deviations.
 _ROUNDING = 1e-12
 
@@ -53,6 +63,7 @@ class Guard:
         self.draft = draft
         self.on = on
         self._nodes: list[tuple[Any, Any]] = []
+        self._sizes: dict[tuple[str, int | Draw], Any] = {}
         self._rows: dict[Draw, int] = {}
 
     def orders(self, most: int) -> range:
@@ -79,7 +90,29 @@ class Guard:
         first, *others = self._errors(p, s, orders, tau2)
         scale = 0.75 * first + 0.25 * first.max() + _ROUNDING
         whole, none = _SDE if tau2 else _ODE
-        return [ramp(float((error / scale).max()), none, whole) for error in others]
+        exact = [ramp(float((error / scale).max()), none, whole) for error in others]
+        return [theta and theta * self._sound(x - orders[0], s) for theta, x in zip(exact, orders[1:], strict=True)]
+
+    def _sound(self, change: Lin, s: Level) -> float:
+        """How much of a change the rounding of what it is made of lets by, 0 to 1."""
+        return ramp(float((self._rounding(change) / _deviation(s)).max()), *reversed(_AMPLIFIED))
+
+    def _rounding(self, made: Lin) -> Any:
+        """The rounding of a combination, in units of float32's, for each d."""
+        return sum((abs(weight) * self._size(symbol) for symbol, weight in made.terms.items() if weight), 0.0 * _widths())
+
+    def _size(self, symbol: tuple[str, int | Draw]) -> Any:
+        """The size of a state, an output or a draw, whose rounding goes with it; of a kept slope, that of all it is made of."""
+        if symbol not in self._sizes:
+            import numpy as np
+
+            _, n = symbol
+            if not isinstance(n, Draw) and self.draft.is_kept(n):
+                self._sizes[symbol] = self._rounding(self.draft.node(n)[1])
+            else:
+                (value,) = self._values([Lin({symbol: 1.0})])
+                self._sizes[symbol] = np.sqrt((value * value).sum(0))
+        return self._sizes[symbol]
 
     def _errors(self, p: Point, s: Level, orders: Sequence[Lin], tau2: float) -> Any:
         """The error of each of these states at s, reached from p's, in standard deviations: (orders, widths)."""
