@@ -399,6 +399,56 @@ def test_a_global_module_is_found_and_modules_that_disagree_are_left_to_the_func
     assert modules_in(lambda x, t: x) == [] and modules_in(None) == []
 
 
+class Slotted:
+    """A callable that keeps its network in a slot."""
+
+    __slots__ = ("net",)
+
+    def __init__(self, net: torch.nn.Module) -> None:
+        self.net = net
+
+    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
+        return self.net(x)
+
+
+class Pipe:
+    """An object with networks, and one that refers to itself."""
+
+    def __init__(self, net: torch.nn.Module) -> None:
+        self.net, self.nets, self.itself = net, [net], self
+
+    def run(self, x: Tensor, t: Tensor) -> Tensor:
+        return self.net(x)
+
+
+def test_a_network_is_found_behind_objects_containers_slots_and_methods() -> None:
+    net = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Dropout(0.5)).double()
+    pipe, listed, named, shared = Pipe(net), [net], {"u": net}, type("Shared", (), {"net": net})()
+    x = torch.randn(4, 3)
+    for network in (
+        pipe.run, Slotted(net), lambda x, t: pipe.net(x), lambda x, t: pipe.nets[0](x), lambda x, t: listed[0](x),
+        lambda x, t: named["u"](x), lambda x, t: shared.net(x), functools.partial(pipe.run),
+    ):  # fmt: skip
+        assert modules_in(network) == [net]
+        assert mode_of(network).dtype == torch.float64
+        denoiser = Denoiser(network, "flow", "velocity")
+        assert torch.equal(denoiser(x, Level(0.5, 0.5)), denoiser(x, Level(0.5, 0.5)))  # without dropout
+        assert net[1].training
+
+
+def test_a_part_of_a_network_that_is_found_beside_it_is_not_counted_twice() -> None:
+    net = torch.nn.Sequential(torch.nn.Linear(3, 3))
+    assert modules_in(lambda x, t: (net, net[0])) == [net]
+    first = net[0]
+    assert modules_in(lambda x, t: net(x) + first(x)) == [net]
+
+
+def test_looking_for_a_network_ends_in_large_and_circular_objects() -> None:
+    circle: list[object] = [list(range(10**6)), {n: object() for n in range(1000)}]
+    circle.append(circle)
+    assert modules_in(lambda x, t: circle) == []
+
+
 class Layers(torch.nn.Module):
     """Dropout and batch statistics, two of which a user has frozen."""
 

@@ -1,7 +1,8 @@
 """The torch modules that a network consists of: where they are, what they compute in, and their training mode.
 
 A network may be a module, or a function around one: ``lambda x, t: unet(x, t).sample`` is as common.  So the modules that a
-function refers to are looked for in what it is bound to, its closure, its defaults and the globals that it names.
+function refers to are looked for in what it is bound to, its closure, its defaults and the globals that it names, and in the
+attributes and entries of the objects, lists and dictionaries that are found on the way.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ import functools
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
+from itertools import islice
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ._lazy import torch
@@ -19,8 +23,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Mode", "call", "device_in", "mode_of", "modules_in"]
 
-_DEPTH = 3
-"""Functions around functions that are looked through."""
+_DEPTH = 4
+"""Functions, objects and containers around one another that are looked through."""
+_MOST = 2000
+"""Things that are looked at for one network."""
+_WIDTH = 64
+"""Entries of a list or a dictionary that are looked at."""
 
 
 class Mode(NamedTuple):
@@ -35,20 +43,39 @@ class Mode(NamedTuple):
 def modules_in(network: object) -> list[nn.Module]:
     """The module that a network is, or those that it refers to, outermost ones alone."""
     found: dict[int, nn.Module] = {}
-    _collect(network, found, _DEPTH)
-    return list(found.values())
+    seen: dict[int, object] = {id(network): network}
+    front = [network]
+    for _ in range(_DEPTH + 1):
+        reached = []
+        for value in front:
+            if isinstance(value, torch.nn.Module):
+                found[id(value)] = value
+            else:
+                reached += [part for part in _parts(value) if not isinstance(part, _leaves())]
+        front = []
+        for part in reached:
+            if id(part) not in seen and len(seen) < _MOST:
+                seen[id(part)] = part
+                front.append(part)
+    return _outermost(list(found.values()))
 
 
-def _collect(value: object, found: dict[int, nn.Module], depth: int) -> None:
-    if isinstance(value, torch.nn.Module):
-        found.setdefault(id(value), value)
-    elif depth and callable(value) and not isinstance(value, type):
-        for part in _parts(value):
-            _collect(part, found, depth - 1)
+def _outermost(modules: list[nn.Module]) -> list[nn.Module]:
+    """Those of the modules that are no part of another of them."""
+    if len(modules) < 2:
+        return modules
+    inner = {id(part) for module in modules for part in module.modules() if part is not module}
+    return [module for module in modules if id(module) not in inner]
+
+
+@cache
+def _leaves() -> tuple[type, ...]:
+    """What refers to no network, and may be large or common."""
+    return (type(None), str, bytes, int, float, complex, type, ModuleType, torch.Tensor, torch.dtype, torch.device)
 
 
 def _parts(value: Any) -> Iterator[object]:
-    """What a callable refers to."""
+    """What a callable, a container or another object refers to."""
     if isinstance(value, functools.partial):
         yield from (value.func, *value.args, *value.keywords.values())
     elif inspect.ismethod(value):
@@ -58,8 +85,25 @@ def _parts(value: Any) -> Iterator[object]:
         yield from (cell.cell_contents for cell in cells if _is_filled(cell))
         yield from (*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values())
         yield from (value.__globals__[name] for name in value.__code__.co_names if name in value.__globals__)
+    elif isinstance(value, dict):
+        yield from islice(value.values(), _WIDTH)
+    elif isinstance(value, list | tuple):
+        yield from value[:_WIDTH]
+    elif inspect.isbuiltin(value):  # a bound method of a compiled class
+        yield value.__self__
     else:
-        yield from getattr(value, "__dict__", {}).values()
+        yield from _attributes(value)
+
+
+def _attributes(value: object) -> Iterator[object]:
+    """The attributes of an object: its own, in slots or not, and those of its class that are no functions; and its call."""
+    yield from list(getattr(value, "__dict__", {}).values())
+    for cls in type(value).__mro__[:-1]:
+        for name, part in list(vars(cls).items()):
+            if inspect.ismemberdescriptor(part) and "__slots__" in vars(cls):
+                yield getattr(value, name, None)
+            elif (name == "__call__" and inspect.isfunction(part)) or isinstance(part, torch.nn.Module | list | tuple | dict):
+                yield part
 
 
 def _is_filled(cell: Any) -> bool:
