@@ -25,7 +25,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, SupportsIndex
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ._lazy import torch
 from .conditions import Condition, as_null
@@ -148,6 +148,12 @@ def device_named(device: torch.device | str) -> torch.device:
     return torch.device(device)
 
 
+def _null(given: Any) -> Condition | None:
+    """:func:`noisepath.conditions.as_null`, which may be given the label as an array or a tensor of one whole number too."""
+    single = not isinstance(given, Condition) and getattr(given, "ndim", None) in (0, 1) and math.prod(given.shape) == 1
+    return as_null(given.reshape(())[()] if single else given)
+
+
 class Denoiser:
     """A network, the schedule it was trained on and what it predicts, as a denoiser.
 
@@ -209,7 +215,7 @@ class Denoiser:
         self.limit = limit
         self.preconditioning = preconditioning
         self._warned = False
-        self.null = as_null(null)
+        self.null = _null(null)
         self.clamp = clamp
         self.vocabulary = vocabulary
         self.info: dict[str, Any] = dict(info or {})
@@ -258,9 +264,8 @@ class Denoiser:
         """
         parts = parts_of_diffusers(scheduler)
         wrapped = wrap_diffusers(network, parts, arguments)
-        blank = Condition(label=torch.tensor([int(null)])) if isinstance(null, SupportsIndex) else null
         return cls(
-            wrapped, parts.schedule, parts.prediction, sigma_data=parts.sigma_data, data_stats=data_stats, null=blank,
+            wrapped, parts.schedule, parts.prediction, sigma_data=parts.sigma_data, data_stats=data_stats, null=null,
             clamp=parts.clamp,
         )  # fmt: skip
 
@@ -318,6 +323,7 @@ class Denoiser:
 
     def __call__(self, x: Tensor, level: Level, condition: Condition | None = None) -> Tensor:
         """The belief about x_0, (B, *), at one level for all pictures."""
+        device_in(self.network)  # refuses the meta device
         return self._denoised(x, self._place(level), condition, mode_of(self.network))
 
     def _place(self, level: Level) -> _Place:

@@ -7,12 +7,14 @@ import difflib
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import wraps
 from operator import index
 from typing import Any, SupportsFloat, TypeVar
 
-__all__ = ["explain_options", "is_number", "is_whole", "lookup", "shown", "unknown", "warn", "whole"]
+__all__ = ["explain_options", "is_number", "is_whole", "lookup", "once", "shown", "unknown", "warn", "whole"]
 
 T = TypeVar("T")
 
@@ -31,8 +33,27 @@ def unknown(kind: str, name: object, known: Iterable[str], aliases: Iterable[str
     return ValueError(f"unknown {kind} {shown(name)}{hint} (there are: {', '.join(names[:MOST_NAMES])}{more})")
 
 
+_given: ContextVar[set[str] | None] = ContextVar("given", default=None)
+"""The warnings that were given, where each is to be given once."""
+
+
+@contextmanager
+def once() -> Iterator[None]:
+    """Inside, each warning is given once: work of many runs says what holds for all of them one time."""
+    token = _given.set(set())
+    try:
+        yield
+    finally:
+        _given.reset(token)
+
+
 def warn(message: str) -> None:
-    """A warning at the line outside of this package that the work was called from."""
+    """A warning at the line outside of this package that the work was called from; inside of :func:`once` one of each text."""
+    given = _given.get()
+    if given is not None:
+        if message in given:
+            return
+        given.add(message)
     package, level, frame = os.path.dirname(__file__) + os.sep, 2, sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(package):
         level, frame = level + 1, frame.f_back

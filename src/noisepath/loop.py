@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ._lazy import torch
 from .denoiser import Moved, WrongOutput
+from .errors import shown
 from .levels import Level
 from .tableau import Draw, Tableau, check, draws
 
@@ -272,6 +273,8 @@ class _Draws:
         drawn = self._kept.pop(place, None)
         if drawn is None:
             drawn = self._noise(place, out=self._free.pop()) if self._free else self._noise(place)
+            if not isinstance(drawn, torch.Tensor):
+                raise TypeError(f"noise gives a tensor for each draw, but gave {shown(drawn)} for {place}")
             if drawn.shape != self._shape:
                 raise ValueError(
                     f"the draw for {place} has shape {tuple(drawn.shape)}, but the states have {tuple(self._shape)}"

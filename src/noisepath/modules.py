@@ -21,7 +21,7 @@ from ._lazy import torch
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["Mode", "call", "device_in", "mode_of", "modules_in"]
+__all__ = ["Mode", "call", "device_in", "mode_of", "modules_in", "random_in"]
 
 _DEPTH = 4
 """Functions, objects and containers around one another that are looked through."""
@@ -135,6 +135,17 @@ def mode_of(network: object) -> Mode:
     dtypes = [own] if isinstance(own, torch.dtype) else [p.dtype for p in _first_parameters(network, floats=True)]
     training = [part for module in modules_in(network) for part in module.modules() if part.training]
     return Mode(dtypes[0] if len(set(dtypes)) == 1 else None, training)
+
+
+def random_in(network: object) -> str | None:
+    """The kind of a module in training mode that computes something else in evaluation mode, None where there is none."""
+    normed = torch.nn.modules.batchnorm._BatchNorm
+    for module in modules_in(network):
+        for part in module.modules():
+            dropped = any(getattr(part, name, 0) for name in ("p", "dropout") if isinstance(getattr(part, name, 0), float))
+            if part.training and (dropped or isinstance(part, normed)):
+                return type(part).__name__
+    return None
 
 
 def _first_parameters(network: object, floats: bool = False) -> list[Tensor]:

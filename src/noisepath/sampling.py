@@ -23,10 +23,11 @@ from .denoiser import Denoise, begin, check_denoiser, device_named, device_of, r
 from .errors import is_whole, lookup, shown, unknown, warn, whole
 from .levels import Level
 from .loop import Cancelled, Event, Noise, Plan, cancellable, iterate, observed, places, plan, proven_finite, reported
+from .modules import random_in
 from .noise import Keyed
 from .solvers import Build, resolve
-from .spacing import SPACINGS, Spacing, check_falling, legs, most_steps
-from .tableau import START, Draw, Tableau, joined
+from .spacing import SPACINGS, Spacing, check_falling, is_listed, legs, most_steps
+from .tableau import START, Draw, Node, Tableau, joined
 from .tableau import calls as count_calls
 from .tuned import Tuned
 from .widths import told
@@ -269,7 +270,7 @@ def design(
         if rising:
             return joined([build(leg) for leg in legs(levels)])
         check_falling(levels)
-        return build(levels)
+        return _built(build, levels)
     if rising:
         raise ValueError("rising=True is about levels=, which may rise then: say them (see spacing.reversed_levels)")
     if steps is not None and calls is not None:
@@ -281,8 +282,10 @@ def design(
 
     def table(steps: int) -> Tableau:
         falling = space(path, steps)
+        if not is_listed(falling):
+            raise TypeError(f"a spacing gives a list of levels, the noisiest first, but {shown(space)} gave {shown(falling)}")
         check_falling(falling)
-        return build(falling)
+        return _built(build, falling)
 
     room = most_steps(path)
     if calls is not None:
@@ -290,6 +293,14 @@ def design(
     if steps is None:  # nobody asks for more than there is room for
         steps = DEFAULTS.steps if room is None else min(DEFAULTS.steps, room)
     return table(whole(steps, "a run takes a whole number of steps, 1 or more", 1))
+
+
+def _built(build: Build, levels: Sequence[Level]) -> Tableau:
+    """The table that a solver makes of levels; TypeError where it gives none."""
+    table = build(levels)
+    if not (isinstance(table, tuple) and all(isinstance(node, Node) for node in table)):
+        raise TypeError(f"a solver gives a tableau (Draft.finish() makes one), but {shown(build)} gave {shown(table)}")
+    return table
 
 
 def _tuned(
@@ -401,6 +412,13 @@ class _Asked:
         whole(self.seed, "a seed is a whole number", error=TypeError)
         if not all(map(callable, self.callbacks)):
             raise TypeError(f"a callback is called with each event, but got {shown(self.callback)}")
+        if self.cancel is not None and not callable(self.cancel):
+            raise TypeError(f"cancel is a function without arguments that says whether to stop, but got {shown(self.cancel)}")
+        if self.noise is not None and not callable(self.noise):
+            raise TypeError(
+                f"noise is a function from the place of a draw to a tensor of shape {shape}, such as lambda place: z, but got "
+                f"{shown(self.noise)}"
+            )
         self._check_beginning(shape)
 
     def _check_beginning(self, shape: tuple[int, ...]) -> None:
@@ -506,6 +524,8 @@ def _runs(
     asked = replace(asked, condition=for_batch(asked.condition, count))
     tableau = asked.tableau(denoiser)
     _warn_of_signal(tableau[0].level, asked, denoiser)
+    if asked.gradients:
+        _warn_of_training(denoiser)
     operations = plan(tableau)
     device = device_of(denoiser) if asked.device is None else device_named(asked.device)
     room = fitting(getattr(denoiser, "network", None), sizes[1:], asked.dtype or torch.float32, device)
@@ -535,6 +555,16 @@ def _warn_of_signal(first: Level, asked: _Asked, denoiser: Denoise) -> None:
     )
 
 
+def _warn_of_training(denoiser: Denoise) -> None:
+    """A warning where gradients may be wrong: what is computed again on the way back is computed in training mode."""
+    kind = random_in(getattr(denoiser, "network", None))
+    if kind is not None:
+        warn(
+            f"gradients are asked of a network in training mode with {kind}: the run itself is in evaluation mode, but what "
+            "gradient checkpointing computes again on the way back is not, so gradients may be wrong; call network.eval() first"
+        )
+
+
 def _run(
     denoiser: Denoise, tableau: Tableau, condition: Condition | None, device: torch.device
 ) -> Callable[[Tensor, Level], Any]:
@@ -560,6 +590,8 @@ def _rows_of(noise: Noise, rows: slice, shape: Sequence[int]) -> Noise:
 
     def source(place: Draw) -> Tensor:
         drawn = noise(place)
+        if not isinstance(drawn, torch.Tensor):
+            raise TypeError(f"noise gives a tensor of shape {tuple(shape)} for each draw, but gave {shown(drawn)} for {place}")
         if tuple(drawn.shape) != tuple(shape):
             raise ValueError(f"the draw for {place} has shape {tuple(drawn.shape)}, but {tuple(shape)} is sampled")
         return drawn[rows]
@@ -591,6 +623,8 @@ def check_run(count: int, condition: object, batch_size: object, dtype: object) 
 
 
 def _check_shape(shape: Sequence[int]) -> tuple[int, ...]:
+    if getattr(shape, "ndim", 0) == 1 and hasattr(shape, "tolist"):  # an array or a tensor
+        shape = shape.tolist()
     sizes = tuple(shape) if isinstance(shape, Sequence) else ()
     if not sizes or not all(is_whole(n) and n >= 1 for n in sizes):
         raise ValueError(f"a shape is (B, *) in whole numbers, 1 or more, but got {shown(shape)}")
@@ -604,6 +638,8 @@ def _check_samples(name: str, given: Tensor, shape: tuple[int, ...]) -> None:
     if tuple(given.shape) != shape or not given.is_floating_point():
         got = f"{str(given.dtype).removeprefix('torch.')} of shape {tuple(given.shape)}"
         raise ValueError(f"{name} has a picture for each of those that are made, floats of shape {shape}, but is {got}")
+    if given.is_meta:
+        raise ValueError(f"{name} is on the meta device, where it has no values: hand in a tensor on a real device")
     wrong = ~torch.isfinite(given).flatten(1).all(1) if given.ndim > 1 else ~torch.isfinite(given)
     if bool(wrong.any()):
         raise ValueError(f"{name} holds NaN or infinity, first in picture {int(wrong.nonzero()[0])}")

@@ -19,16 +19,16 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from .errors import is_whole, lookup, whole
+from .errors import is_whole, lookup, shown, whole
 from .levels import Level
 
 if TYPE_CHECKING:
     from .schedules import Schedule
 
 __all__ = [
-    "SPACINGS", "Spacing", "alpha_bar", "angle", "asinh", "ays", "beta", "check_falling", "gits", "karras", "kl_optimal",
-    "leading", "legs", "log_snr", "most_steps", "polyexponential", "quadratic", "reach", "reversed_levels", "sgm_uniform",
-    "time", "trailing",
+    "SPACINGS", "Spacing", "alpha_bar", "angle", "asinh", "ays", "beta", "check_falling", "gits", "is_listed", "karras",
+    "kl_optimal", "leading", "legs", "log_snr", "most_steps", "polyexponential", "quadratic", "reach", "reversed_levels",
+    "sgm_uniform", "time", "trailing",
 ]  # fmt: skip
 
 Spacing = Callable[["Schedule", int], list[Level]]
@@ -220,7 +220,9 @@ SPACINGS: dict[str, Spacing] = {
 
 
 def check_falling(levels: Sequence[Level]) -> None:
-    """ValueError unless there are two levels or more and each is cleaner than the one before."""
+    """ValueError unless there are two levels or more and each is cleaner than the one before; TypeError for no levels."""
+    if not is_listed(levels):
+        raise TypeError(f"levels are a list of Level(alpha, sigma), the noisiest first, but got {shown(levels)}")
     if len(levels) < 2:
         raise ValueError(f"a run needs at least 2 levels, a start and an end, but got {len(levels)}")
     for one in levels:
@@ -231,8 +233,15 @@ def check_falling(levels: Sequence[Level]) -> None:
             raise ValueError(f"levels must fall in noise, but level {n} is {t} and level {n + 1} is {s}")
 
 
+def is_listed(levels: object) -> bool:
+    """Whether these are several things in order, and no text."""
+    return isinstance(levels, Sequence) and not isinstance(levels, str | bytes)
+
+
 def legs(levels: Sequence[Level]) -> list[list[Level]]:
     """The parts of a run that turns, each falling or rising all the way; the level of a turn ends one and begins the next."""
+    if not is_listed(levels):
+        raise TypeError(f"levels are a list of Level(alpha, sigma), but got {shown(levels)}")
     parts: list[list[Level]] = []
     rose: bool | None = None
     for n, (t, s) in enumerate(pairwise(levels)):

@@ -149,6 +149,8 @@ def check_pictures(pictures: Tensor, what: str = "pictures") -> None:
     if not isinstance(pictures, torch.Tensor) or pictures.ndim < 2 or len(pictures) == 0 or not pictures.is_floating_point():
         got = f"{pictures.dtype} of shape {tuple(pictures.shape)}" if isinstance(pictures, torch.Tensor) else shown(pictures)
         raise ValueError(f"{what} are floats (B, *), one or more, but got {got}")
+    if pictures.is_meta:
+        raise ValueError(f"{what} are on the meta device, where they have no values: hand in a tensor on a real device")
     wrong = ~torch.isfinite(pictures).flatten(1).all(1)
     if bool(wrong.any()):
         raise ValueError(f"{what} hold NaN or infinity, first in picture {int(wrong.nonzero()[0])}")

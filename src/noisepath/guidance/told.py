@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .._lazy import torch
 from ..conditions import Condition, check_condition
@@ -51,6 +51,7 @@ class Scale:
         most: float = math.inf,
     ) -> Scale:
         """A scale that has been checked; ValueError for one that is not finite or out of its range, and an empty interval."""
+        value = _tensor(value)
         scale = cls(value, none, (0.0, math.inf) if interval is None else _interval(interval), least, most)
         if isinstance(value, torch.Tensor):
             scale._check(value)
@@ -70,7 +71,7 @@ class Scale:
         low, high = self.interval
         if self.none is not None and not low < level.noise_ratio <= high:
             return self.none
-        value: float | Tensor = self.value(level) if callable(self.value) else self.value
+        value: float | Tensor = _tensor(self.value(level)) if callable(self.value) else self.value
         if value is not self.value:  # a function's answer
             self._check(value)
         if not isinstance(value, torch.Tensor):
@@ -113,7 +114,17 @@ class _Cut:
     count: int
 
     def __call__(self, level: Level) -> float | Tensor:
-        return _cut(self.whole(level), self.which, self.count)
+        return _cut(_tensor(self.whole(level)), self.which, self.count)
+
+
+def _tensor(value: Any) -> Any:
+    """An array or a list of numbers as a tensor; anything else as it is."""
+    if not (isinstance(value, list | tuple) or (type(value).__module__ == "numpy" and getattr(value, "ndim", 0))):
+        return value
+    try:
+        return torch.as_tensor(value, device="cpu")
+    except (TypeError, ValueError, RuntimeError):  # texts, rows of several lengths
+        return value
 
 
 def _cut(value: float | Tensor, rows: slice, count: int) -> float | Tensor:
