@@ -89,7 +89,7 @@ def test_a_start_for_other_pictures_or_beside_given_ones_is_refused() -> None:
 
 @pytest.mark.trained
 def test_tuning_with_it_is_nearer_in_one_call_and_survives_its_file(tmp_path: Path, margin: Margin, trained_seed: int) -> None:
-    """From pure noise one answer is the data's mean, whatever the noise: 0.55 off on average.  The start follows the noise first.
+    """From pure noise one answer is the data's mean, whatever the noise: 0.55 off.  The start follows the noise first.
 
     Over six seeds the ratio of the errors is 0.42 +- 0.09.  With more calls the start decides less, and may lose.
     """

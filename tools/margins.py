@@ -4,7 +4,8 @@
 
 Runs the tests with the marker ``trained`` once for each seed of their networks, each instruction set that this machine can
 play and each number of threads, or the named ones; of the test files among the words, where there are any. An instruction
-set is set in torch, oneDNN and MKL together, as an older processor has it everywhere. A line for each figure that a test asserts, worst first: its mean, its bound, the deviation over all runs, and
+set is set in torch, oneDNN and MKL together, as an older processor has it everywhere. A line for each figure that a test
+asserts, worst first: its mean, its bound, the deviation over all runs, and
 the room to the bound in deviations. Exits with 1 where a run was red or a figure has less room than ``--least``.
 """
 
