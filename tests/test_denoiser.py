@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from noisepath.denoiser import Condition, Denoiser, Moved, begin
+from noisepath.discrete import NoiseScheduler
 from noisepath.exact import Mixture
 from noisepath.foreign import Wrapped
 from noisepath.guidance import classifier_free
@@ -539,3 +540,8 @@ def test_a_schedule_may_be_named_and_anything_else_is_refused() -> None:
         Denoiser(lambda x, t: x, "nosuch")
     with pytest.raises(TypeError, match="a schedule is a noisepath Schedule or the name of one, such as 'flow', but got 1000"):
         Denoiser(lambda x, t: x, 1000)  # type: ignore[arg-type]
+
+
+def test_a_noise_scheduler_stands_for_its_schedule() -> None:
+    process = NoiseScheduler("cosine")
+    assert Denoiser(lambda x, t: x, process, "noise").schedule == process.schedule

@@ -665,3 +665,9 @@ def test_a_step_agrees_with_diffusers(kind: str, variance: str, exact: bool, t: 
     # its way through x_0 loses digits where alpha_bar is small, and as shipped beta_0 is off by 2e-4
     tolerance = 1e-10 if exact else 1e-3
     torch.testing.assert_close(ours.step(x_t, predicted, t, variance=variance, noise=z), true, rtol=tolerance, atol=tolerance)
+
+
+def test_noise_of_ones_own_is_pointed_to_the_function_that_takes_it() -> None:
+    x = torch.zeros(2, 1, 4, 4)
+    with pytest.raises(ValueError, match=r"add_noise_with\(x0, noise, t\)"):
+        NoiseScheduler().add_noise(x, torch.randn_like(x), torch.tensor(5))  # type: ignore[arg-type]

@@ -87,7 +87,7 @@ def test_gaussian_belief_is_linear_regression() -> None:
 
 
 def test_gaussian_flow_solves_the_ode() -> None:
-    # Runge and Kutta's fourth order from sigma 2 to 0.1 at alpha = 1, in u = log sigma: dx/du = x - D
+    # Runge and Kutta's fourth order, 200 steps from sigma 2 to 0.1 at alpha = 1, in u = log sigma: dx/du = x - D
     def rate(y: torch.Tensor, u: float) -> torch.Tensor:
         return y - GAUSSIAN.belief(y, Level(1.0, math.exp(u)))
 

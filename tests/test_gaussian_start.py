@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import noisepath
+from conftest import Margin
 from noisepath.gaussian_start import GaussianStart
 from noisepath.levels import Level
 from noisepath.sampling import sample, trajectory
@@ -86,23 +87,29 @@ def test_a_start_for_other_pictures_or_beside_given_ones_is_refused() -> None:
         sample(MIXTURE.denoiser(path), (4, 2), solver=sampler, start=torch.zeros(4, 2))
 
 
-def test_tuning_with_it_is_nearer_in_the_same_calls_and_survives_its_file(tmp_path: Path) -> None:
+@pytest.mark.trained
+def test_tuning_with_it_is_nearer_in_one_call_and_survives_its_file(tmp_path: Path, margin: Margin, trained_seed: int) -> None:
+    """From pure noise one answer is the data's mean, whatever the noise: 0.55 off.  The start follows the noise first.
+
+    Over six seeds the ratio of the errors is 0.42 +- 0.09.  With more calls the start decides less, and may lose.
+    """
     denoiser = MIXTURE.denoiser(schedule("linear"))
-    both = [tune(denoiser, (2,), 3, starts=64, seed=3, dtype=torch.float64, analytic_start=a)[0] for a in (False, True)]
+    given = {"starts": 64, "seed": trained_seed, "dtype": torch.float64}
+    both = [tune(denoiser, (2,), 1, analytic_start=analytic, **given)[0] for analytic in (False, True)]
     plain, started = both
     assert plain.start is None and plain.about["analytic_start"] is None
-    assert started.start is not None and started.calls == 3
+    assert started.start is not None and started.calls == 1
     assert started.about["analytic_start"] == pytest.approx(started.tableau[0].level.noise_ratio)
     assert started.about["default_rmse"] == plain.about["default_rmse"]
-    assert started.about["rmse"] < 0.9 * plain.about["rmse"]  # 0.64 on these starts; 0.56 to 1.1 on others
-    started.save(tmp_path / "calls-3.json")
-    again = load_tuned(tmp_path / "calls-3.json")
-    run = partial(sample, denoiser, (8, 2), dtype=torch.float64)
+    margin("error over the plain one's", float(started.about["rmse"]) / float(plain.about["rmse"]), at_most=0.8)
+    started.save(tmp_path / "calls-1.json")
+    again = load_tuned(tmp_path / "calls-1.json")
+    run = partial(sample, denoiser, (200, 2), dtype=torch.float64)
     assert torch.equal(run(solver=again), run(solver=started))
     # held out, by other noise than tuning's own
-    truth = run(solver="adams", steps=200)
+    truth = run(solver="adams", steps=100)
     errors = [float((run(solver=sampler) - truth).square().mean().sqrt()) for sampler in both]
-    assert errors[1] < errors[0]
+    margin("error over the plain one's, of other noise", errors[1] / errors[0], at_most=0.8)
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,15 @@ def test_the_weight_is_that_of_the_least_error(error: float) -> None:
         assert weight == pytest.approx(gain / moved, abs=5 * spread + 0.02), log_snr
 
 
+def test_a_network_that_says_nothing_has_no_weight_on_gaussian_data() -> None:
+    """Of noise it says 0, so that D = x / alpha; but x_0 - L is orthogonal to all that x says, also to D - L."""
+    truth, n = Gaussian([0.0] * 3, [1.0] * 3), 4096
+    raw, log_snrs = Denoiser(lambda x, t: torch.zeros_like(x), LINEAR, "noise"), (-3.0, -2.0, -1.0)
+    limit = measure_limit(raw, _estimate(truth), log_snrs, Probe(truth.sample(n, seed=9), None))
+    for log_snr, weight in zip(log_snrs, limit.cond, strict=True):  # it scatters by alpha / sigma over sqrt(values)
+        assert weight < 5 * math.exp(log_snr / 2) / math.sqrt(3 * n), log_snr
+
+
 def test_on_gaussian_data_any_weight_is_exact() -> None:
     truth = Gaussian([0.5, -0.5], [[0.09, 0.03], [0.03, 0.04]])
     values, axes = torch.linalg.eigh(torch.tensor([[0.09, 0.03], [0.03, 0.04]], dtype=torch.float64))

@@ -80,7 +80,7 @@ OPTIONS: dict[str, Build] = {
     "rk4 noise": partial(solvers.rk4, frame="noise"),
     "adams x0 4": partial(solvers.adams, frame="x0", order=4),
     "adams deis 6": partial(solvers.adams, frame="deis", order=6),
-    "adams flow 6": partial(solvers.adams, order=6),
+    "adams flow 6": partial(solvers.adams, order=6, data_scale=2.0),
     "adams_moulton noise": partial(solvers.adams_moulton, frame="noise"),
     "adams_moulton again": partial(solvers.adams_moulton, again=True),
     "exponential_adams 4": partial(solvers.exponential_adams, order=4),

@@ -97,6 +97,19 @@ def test_what_reads_alone_learns_and_each_time_the_same() -> None:
     assert first.done == 0 and all(p.grad is None for name, p in first.network.named_parameters() if name not in changed)
 
 
+def test_a_mean_picture_that_is_not_the_network_s_begins_with_draws_of_the_seed() -> None:
+    """Whatever torch's own generator has come to, and that one is left as it is."""
+    found = []
+    for used in (0, 1):
+        trainer = two_words(64)
+        trainer.network.expected = None
+        torch.manual_seed(used)
+        draws = torch.random.get_rng_state()
+        found.append(read_first(trainer, 2))
+        assert torch.equal(torch.random.get_rng_state(), draws)
+    assert found[0] == found[1]
+
+
 def test_the_encoder_of_a_network_without_a_mean_picture_reads_too_and_each_time_the_same() -> None:
     """What says the mean picture there is drawn anew, by the run's seed."""
     texts = [f"a {list(WORDS)[i % 2]} one" for i in range(64)]

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import noisepath
+from conftest import Margin
 from noisepath.cli import main
 from noisepath.data import digits
 from noisepath.denoiser import Denoiser
@@ -19,13 +20,15 @@ from noisepath.training.plan import choose, sizes_of
 
 TINY = {"channels": (16, 16), "blocks": 1, "attention": (), "precision": "float32"}
 LEVEL = noisepath.schedule("linear").level(950)
+COUNT = 300
+"""Samples: the share of them that is read, 0.8, has a standard error of 0.023."""
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(tmp_path_factory: pytest.TempPathFactory, trained_seed: int) -> Path:
     """The tutorials' recipe, 150 steps of a tiny network."""
     folder = tmp_path_factory.mktemp("limit") / "run"
-    config = TrainConfig(steps=150, schedule="linear", prediction="noise", **TINY)  # type: ignore[arg-type]
+    config = TrainConfig(steps=150, schedule="linear", prediction="noise", seed=trained_seed, **TINY)  # type: ignore[arg-type]
     noisepath.train(digits(), folder, config, progress=False)
     return folder
 
@@ -34,18 +37,19 @@ def _labels(n: int) -> noisepath.Condition:
     return noisepath.Condition(label=torch.arange(n) % 10)
 
 
-def test_the_tutorials_recipe_gives_digits_after_150_steps(run: Path) -> None:
-    """Law 8, of one recipe: without the limit the deviation is above 2 and few are read as asked.
-
-    Over five seeds: deviation / the data's 0.95 +- 0.01, mean within 0.02, read 0.80 +- 0.02.
-    """
+@pytest.mark.trained
+def test_the_tutorials_recipe_gives_digits_after_150_steps(run: Path, margin: Margin) -> None:
+    """Law 8, of one recipe: without the limit the deviation is above 2 and few are read as asked."""
     data, model = digits(), noisepath.load(run)
-    made = noisepath.sample(model, (1000, 1, 8, 8), condition=_labels(1000))
+    made = noisepath.sample(model, (COUNT, 1, 8, 8), condition=_labels(COUNT))
     x0 = data.batch(range(len(data)))[0]
-    assert 0.9 < made.std() / x0.std() < 1.1
-    assert abs(made.mean() - x0.mean()) < 0.05
-    report = DigitsJudge(data).report(made, _labels(1000)["label"])
-    assert report.read_as_asked is not None and report.read_as_asked > 0.6
+    ratio = float(made.std() / x0.std())
+    margin("deviation over the data's", ratio, at_least=0.9)
+    margin("deviation over the data's, at most", ratio, at_most=1.1)
+    margin("off the data's mean", abs(float(made.mean() - x0.mean())), at_most=0.05)
+    report = DigitsJudge(data).report(made, _labels(COUNT)["label"])
+    assert report.read_as_asked is not None
+    margin("read as asked", report.read_as_asked, at_least=0.6)
 
 
 def test_each_average_has_its_own_limit_beside_its_weights(run: Path) -> None:

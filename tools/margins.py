@@ -1,10 +1,11 @@
 """How far each test of a trained network is from failing: every such test over seeds, instruction sets and threads.
 
-    python tools/margins.py [--seeds 5] [--threads 1 2] [--least 3] [WORDS FOR PYTEST ...]
+    python tools/margins.py [--seeds 5] [--capabilities default avx2 avx512] [--threads 1 2] [--least 3] [WORDS FOR PYTEST ...]
 
 Runs the tests with the marker ``trained`` once for each seed of their networks, each instruction set that this machine can
-play and each number of threads. An instruction set is set in torch, oneDNN and MKL together, as an older processor has it
-everywhere. A line for each figure that a test asserts, worst first: its mean, its bound, the deviation over all runs, and
+play and each number of threads, or the named ones; of the test files among the words, where there are any. An instruction
+set is set in torch, oneDNN and MKL together, as an older processor has it everywhere. A line for each figure that a test
+asserts, worst first: its mean, its bound, the deviation over all runs, and
 the room to the bound in deviations. Exits with 1 where a run was red or a figure has less room than ``--least``.
 """
 
@@ -54,15 +55,21 @@ def main() -> int:
     """Run all, print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--capabilities", nargs="+", choices=list(PLAYED), help="instruction sets (default: all it can play)")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--least", type=float, default=3.0, help="deviations of room that each figure must have")
     given, words = parser.parse_known_args()
     # only files with such tests are collected, as collecting all takes longer than running these
-    files = sorted((ROOT / "tests").glob("test_*.py"))
-    words += [str(path) for path in files if "mark.trained" in path.read_text(encoding="utf-8")]
+    if not any(word.partition("::")[0].endswith(".py") for word in words):
+        files = sorted((ROOT / "tests").glob("test_*.py"))
+        words += [str(path) for path in files if "mark.trained" in path.read_text(encoding="utf-8")]
+    can_play = playable()
+    if missing := set(given.capabilities or ()) - set(can_play):
+        parser.error(f"this processor can't play {', '.join(sorted(missing))}; it can play {', '.join(can_play)}")
+    capabilities = given.capabilities or can_play
     figures: dict[tuple[str, str], list[dict[str, float]]] = {}
     red = 0
-    for seed, instructions, threads in itertools.product(range(given.seeds), playable(), given.threads):
+    for seed, instructions, threads in itertools.product(range(given.seeds), capabilities, given.threads):
         green, notes = measured(seed, instructions, threads, words)
         red += not green
         how = "green" if green else "RED"

@@ -193,6 +193,7 @@ class Denoiser:
         vocabulary: Any = None,
         info: Mapping[str, Any] | None = None,
     ) -> None:
+        from .discrete import NoiseScheduler
         from .schedules import as_schedule
 
         if not callable(network):
@@ -207,7 +208,7 @@ class Denoiser:
         if preconditioning not in PRECONDITIONINGS:
             raise unknown("preconditioning", preconditioning, PRECONDITIONINGS)
         self.network = network
-        self.schedule = as_schedule(schedule)
+        self.schedule = schedule.schedule if isinstance(schedule, NoiseScheduler) else as_schedule(schedule)
         self.prediction = find(prediction)
         self._kind = PREDICTIONS[self.prediction]
         self.sigma_data = sigma_data
@@ -346,9 +347,9 @@ class Denoiser:
             self._warned = True
             warn(
                 f"a network that predicts {self.prediction!r} is asked where its error is multiplied by more than "
-                f"{LARGE_C_OUT:g} (sigma / alpha from {min(large):.3g} to {max(large):.3g}): an error of 1 % may decide the "
-                "result there; say what is known of the data, data_stats=noisepath.DataStats(range=(-1, 1)), or begin with "
-                "less noise (strength=0.9)"
+                f"{LARGE_C_OUT:g} (sigma / alpha from {min(large):.3g} to {max(large):.3g}), so that even an error of 1 % may "
+                "decide the result. If the data are known to lie in a range, give it to the denoiser: "
+                "data_stats=noisepath.DataStats(range=(-1, 1))"
             )
 
     def _denoised(

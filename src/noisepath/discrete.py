@@ -186,6 +186,8 @@ class NoiseScheduler:
         seed gives the same noise in every dtype and memory format.
         """
         _check(x0=x0)
+        if isinstance(t, torch.Tensor) and t.ndim > 1 and t.shape == x0.shape:
+            raise ValueError("add_noise draws its noise: to add noise of your own say add_noise_with(x0, noise, t)")
         weights = self._weights(_add_noise, t, x0)
         noise = _draw(x0, generator)
         return _mix(x0, noise, weights[0], weights[1]), noise

@@ -30,7 +30,7 @@ def adams(
     check_order("adams", order, 6)
     f = frame_of(frame, data_scale)
     draft = Draft(levels)
-    careful = Guard(draft, guard)
+    careful = Guard(draft, guard, data_scale if f.bend else None)
     places: list[float] = []
     slopes: list[Lin] = []
     for _, p, s in draft.steps():
@@ -66,7 +66,7 @@ def adams_moulton(
     check_order("adams_moulton", order, 5)
     f = frame_of(frame, data_scale)
     draft = Draft(levels)
-    careful = Guard(draft, guard)
+    careful = Guard(draft, guard, data_scale if f.bend else None)
     places: list[float] = []
     slopes: list[Lin] = []
     for step, p, s in draft.steps():

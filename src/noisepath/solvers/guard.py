@@ -41,12 +41,14 @@ from ..levels import Level
 from ..tableau import Draft, Draw, Lin, Point, Tableau
 from .frames import ramp
 
-__all__ = ["WIDTHS", "Guard", "unguarded"]
+__all__ = ["DATA_SCALE", "WIDTHS", "Guard", "unguarded"]
 
 Build = Callable[[Sequence[Level]], Tableau]
 
-WIDTHS = tuple(2.0**k for k in range(-6, 3))
-"""The deviations d that steps are tried on: those that data in [-1, 1] have, in pixels and along their directions."""
+WIDTHS = tuple(2.0**k for k in range(-7, 2))
+"""The deviations d that steps are tried on, in units of the data's scale."""
+DATA_SCALE = 2.0
+"""That scale where a solver is not given one: data in [-1, 1] vary by 1/64 to 4, in pixels and along their directions."""
 
 # R up to which a step is taken whole, and from which on not at all.
 _ODE, _SDE = (1.0, 2.0), (0.7, 1.5)
@@ -57,11 +59,15 @@ _ROUNDING = 1e-12
 
 
 class Guard:
-    """The guard of one run; ``on=False`` takes every step as it is published."""
+    """The guard of one run; ``on=False`` takes every step as it is published.
 
-    def __init__(self, draft: Draft, on: bool = True) -> None:
+    data_scale: of the data (:mod:`noisepath.widths`), for a solver that takes one; None for any others.
+    """
+
+    def __init__(self, draft: Draft, on: bool = True, data_scale: float | None = None) -> None:
         self.draft = draft
         self.on = on
+        self._scale = DATA_SCALE if data_scale is None else data_scale
         self._nodes: list[tuple[Any, Any]] = []
         self._sizes: dict[tuple[str, int | Draw], Any] = {}
         self._rows: dict[Draw, int] = {}
@@ -119,8 +125,8 @@ class Guard:
         import numpy as np
 
         before, *found = self._values([p.x, *orders])
-        sd = _deviation(s)
-        moved = sd / _deviation(p.level)
+        sd = self._deviation(s)
+        moved = sd / self._deviation(p.level)
         if not tau2:
             apart = found - moved * before
             return np.sqrt((apart * apart).sum(1)) / sd
@@ -148,9 +154,20 @@ class Guard:
         """A state of the run, and the denoised estimate there: (draws, widths)."""
         while len(self._nodes) <= n:
             level, made = self.draft.node(len(self._nodes))
-            (x,) = self._values([made]) if self._nodes else (_deviation(level)[None],)
-            self._nodes.append((x, _gain(level) * x))
+            (x,) = self._values([made]) if self._nodes else (self._deviation(level)[None],)
+            self._nodes.append((x, self._gain(level) * x))
         return self._nodes[n]
+
+    def _deviation(self, level: Level) -> Any:
+        """sqrt(alpha^2 d^2 + sigma^2) for each d."""
+        import numpy as np
+
+        return np.hypot(level.alpha * self._scale * _widths(), level.sigma)
+
+    def _gain(self, level: Level) -> Any:
+        """D = gain x."""
+        d = self._scale * _widths()
+        return level.alpha * d * d / ((level.alpha * d) ** 2 + level.sigma**2)
 
     def _row(self, draw: Draw) -> int:
         return self._rows.setdefault(draw, 1 + len(self._rows))
@@ -167,19 +184,6 @@ def _blend(orders: Sequence[Lin], shares: Sequence[float]) -> Lin:
     for x, theta in zip(orders[1:], shares, strict=True):
         chosen = x if theta == 1.0 else chosen + theta * (x - chosen) if theta else chosen
     return chosen
-
-
-def _deviation(level: Level) -> Any:
-    """sqrt(alpha^2 d^2 + sigma^2) for each d."""
-    import numpy as np
-
-    return np.hypot(level.alpha * _widths(), level.sigma)
-
-
-def _gain(level: Level) -> Any:
-    """D = gain x."""
-    d = _widths()
-    return level.alpha * d * d / ((level.alpha * d) ** 2 + level.sigma**2)
 
 
 @cache

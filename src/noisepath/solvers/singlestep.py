@@ -24,7 +24,7 @@ def midpoint(levels: Sequence[Level], *, frame: str = "flow", data_scale: float 
     The step to data is of first order: half way there a network may be asked for finer detail than it was ever shown.
     """
     draft = Draft(levels)
-    careful = Guard(draft, guard)
+    careful = Guard(draft, guard, None if frame == "noise" else data_scale)
     for _, p, s in draft.steps():
         f = _frame_for(frame, data_scale, p.level, s)
         if f is None or s.is_data:
@@ -39,7 +39,7 @@ def midpoint(levels: Sequence[Level], *, frame: str = "flow", data_scale: float 
 def rk4(levels: Sequence[Level], *, frame: str = "flow", data_scale: float = 1.0, guard: bool = True) -> Tableau:
     """Runge and Kutta's classical method in the frame "noise", "flow" or "trig"; fourth order, 4 calls a step."""
     draft = Draft(levels)
-    careful = Guard(draft, guard)
+    careful = Guard(draft, guard, None if frame == "noise" else data_scale)
     for _, p, s in draft.steps():
         f = _frame_for(frame, data_scale, p.level, s)
         if f is None or s.is_data:

@@ -291,14 +291,14 @@ class Loop:
         if not self.main:
             return
         from noisepath import plots
-        from noisepath.sampling import sample
+        from noisepath.sampling import Options, sampled
 
         trainer, data, device = self.trainer, self.trainer.data, str(self.trainer.device)
         denoiser = self.limits.denoiser()
         columns, told = self._asked(rows, columns)
-        pictures = sample(
-            denoiser, (rows * columns, *data.shape), seed=self.config.seed, condition=told, device=device, progress=False
-        )
+        # without a word on samples far outside of the data: what a network draws that has just begun is no surprise
+        options: Options = {"seed": self.config.seed, "condition": told, "device": device}
+        pictures = sampled(denoiser, (rows * columns, *data.shape), options)
         plots.save_grid(pictures, self.folder / "samples" / f"{trainer.done:06d}.png", columns)
 
     def _asked(self, rows: int, columns: int) -> tuple[int, Condition | None]:
