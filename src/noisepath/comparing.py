@@ -327,7 +327,9 @@ def _contenders(
         if at and own not in SPACINGS:
             raise unknown(f"spacing in {given!r}", own, SPACINGS)
         build = resolve(name if isinstance(given, str) else given, width)
-        found += [_Contender(find(name) if named is None else label, build, spacing) for spacing in ([own] if at else spacings)]
+        found += [
+            _Contender(find(name) if named is None else label, build, spacing) for spacing in ([own] if at else spacings)
+        ]
     names = [f"{contender.label}@{contender.spacing}" for contender in found]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"{', '.join(twice)} would be compared with itself: each solver and spacing is named once")
@@ -347,7 +349,9 @@ def _planned(
             yield _Run(label, spacing, build, levels, steps, count_calls(table), bool(draws(table)))
 
 
-def _tuned(tuned: Sequence[Tuned], schedule: Schedule, counts: Sequence[int], models: Sequence[Denoise]) -> Iterator[_Run]:
+def _tuned(
+    tuned: Sequence[Tuned], schedule: Schedule, counts: Sequence[int], models: Sequence[Denoise]
+) -> Iterator[_Run]:
     """The tuned samplers for these counts; there must be one at least, and each must hold for all models."""
     known = {sampler.calls: sampler for sampler in tuned}
     for sampler in tuned:

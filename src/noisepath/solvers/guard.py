@@ -101,7 +101,7 @@ class Guard:
 
     def _sound(self, change: Lin, s: Level) -> float:
         """How much of a change the rounding of what it is made of lets by, 0 to 1."""
-        return ramp(float((self._rounding(change) / _deviation(s)).max()), *reversed(_AMPLIFIED))
+        return ramp(float((self._rounding(change) / self._deviation(s)).max()), *reversed(_AMPLIFIED))
 
     def _rounding(self, made: Lin) -> Any:
         """The rounding of a combination, in units of float32's, for each d."""
