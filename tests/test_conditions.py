@@ -1,5 +1,6 @@
 """A condition is a named set of tensors with a row for each picture."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -38,3 +39,19 @@ def test_conditions_that_do_not_fit_are_refused() -> None:
         BOTH.drop(Condition(label=torch.tensor([9])), torch.tensor([True, True, True]))
     with pytest.raises(ValueError, match="can't be had for 5"):
         BOTH.expand(5)
+
+
+def test_a_list_is_read_in_float32_whatever_torchs_default_type_is() -> None:
+    for dtype in (torch.bfloat16, torch.float64):
+        torch.set_default_dtype(dtype)
+        try:
+            read = [Condition(t=given)["t"] for given in ([0.1, 1001.0], (0.1, 1001.0), [np.float64(0.1), np.float64(1001.0)])]
+        finally:
+            torch.set_default_dtype(torch.float32)
+        for t in read:
+            assert t.dtype == torch.float32 and torch.equal(t, torch.tensor([0.1, 1001.0]))
+
+
+def test_a_condition_on_the_meta_device_is_refused() -> None:
+    with pytest.raises(ValueError, match="condition 'label' is on the meta device"):
+        Condition(label=torch.zeros(2, dtype=torch.int64, device="meta"))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -138,6 +141,26 @@ def test_the_transform_is_orthonormal() -> None:
 def test_what_can_not_be_known_of_data_is_refused(given: dict[str, object], match: str) -> None:
     with pytest.raises(ValueError, match=match):
         DataStats(**given)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("given", "match"),
+    [
+        ({"std": "1"}, "std of DataStats must be a number, but got '1'"),
+        ({"mean": "a"}, "mean of DataStats must be a number, but got 'a'"),
+        ({"range": ("a", "b")}, "an end of the range of DataStats must be a number, but got 'a'"),
+        ({"range": 3}, "least and the greatest value, such as .* but got 3"),
+    ],
+)
+def test_what_is_no_number_is_refused_by_its_name(given: dict[str, object], match: str) -> None:
+    with pytest.raises(TypeError, match=match):
+        DataStats(**given)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.array, torch.tensor])
+def test_numbers_of_any_library_are_stored_as_plain_ones(kind: Callable[[object], object]) -> None:
+    known = DataStats(mean=kind(0.5), std=kind(2.0), scale=kind(2.0), range=np.array([-1, 1]))  # type: ignore[arg-type]
+    assert json.loads(json.dumps([known.mean, known.std, known.scale, known.range])) == [0.5, 2.0, 2.0, [-1.0, 1.0]]
 
 
 def test_one_sample_has_no_covariance() -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from collections.abc import Callable
 
 import mpmath
 import numpy as np
@@ -274,6 +275,70 @@ def test_a_stretch_is_stored_and_a_class_of_ones_own_is_not() -> None:
 
     with pytest.raises(ValueError, match=r"a Kinked can't be stored.*cut\(schedule, 1000\)"):
         to_dict(Shifted(Kinked(), 2.0))
+
+
+NUMBERS = {"numpy": np.float32, "0-d array": np.array, "tensor": torch.tensor}
+
+
+def _made_of(path: Schedule, kind: Callable[[float], object]) -> Schedule:
+    """The schedule made anew from numbers of another library."""
+    options = {}
+    for field in (f for f in dataclasses.fields(path) if f.init):
+        value = getattr(path, field.name)
+        if isinstance(value, float):
+            value = kind(value)
+        elif isinstance(value, tuple):
+            value = [np.float64(v) for v in value]
+        elif isinstance(value, Schedule):
+            value = _made_of(value, kind)
+        options[field.name] = value
+    return type(path)(**options)
+
+
+@every
+@pytest.mark.parametrize("kind", NUMBERS.values(), ids=NUMBERS.keys())
+def test_options_of_any_librarys_numbers_make_a_schedule_of_plain_ones(path: Schedule, kind: Callable[[float], object]) -> None:
+    made = _made_of(path, kind)
+    plain = _made_of(path, lambda value: float(kind(value)))  # type: ignore[arg-type]
+    assert made == plain and hash(made) == hash(plain)
+    assert from_dict(json.loads(json.dumps(to_dict(made)))) == made
+
+
+def test_a_tables_configuration_of_numpys_numbers_is_stored() -> None:
+    made = schedule("linear", num_timesteps=np.int64(10), beta_start=np.float64(1e-4), zero_terminal_snr=np.bool_(True))
+    assert made == schedule("linear", num_timesteps=10, zero_terminal_snr=True)
+    assert from_dict(json.loads(json.dumps(to_dict(made)))) == made
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: schedule("edm", sigma_max="40"), "sigma_max of EDM must be a number, but got '40'"),
+        (lambda: schedule("edm", sigma_max=np.str_("40")), "sigma_max of EDM must be a number, but got"),
+        (lambda: schedule("edm", sigma_max=torch.ones((), device="meta")), "sigma_max of EDM must be a number, but got"),
+        (lambda: schedule("edm", sigma_max=[40]), r"sigma_max of EDM must be a number, but got \[40\]"),
+        (lambda: schedule("vp_linear", beta_max=None), "beta_max of VPLinear must be a number, but got None"),
+        (lambda: schedule("sub_vp", beta_min=True), "beta_min of SubVP must be a number, but got True"),
+        (lambda: schedule("laplace", scale=1j), "scale of Laplace must be a number, but got 1j"),
+        (lambda: Shifted("flow", "3"), "factor of Shifted must be a number, but got '3'"),
+        (lambda: Shifted(3, 3.0), "a schedule is a noisepath Schedule or the name of one"),
+        (lambda: Stretch(Flow(), "a", 0.0), "first of Stretch must be a number, but got 'a'"),
+        (lambda: Table("ab"), "log_snrs of a table are a sequence of numbers, but got 'ab'"),
+        (lambda: Table((1.0, "a")), "an entry of log_snrs must be a number, but got 'a'"),
+        (lambda: schedule("linear", zero_terminal_snr="no"), "zero_terminal_snr must be True or False, but is 'no'"),
+        (lambda: Flow().level("0.5"), "a time must be a number, but got '0.5'"),
+        (lambda: Flow().level(None), "a time must be a number, but got None"),
+    ],
+)  # fmt: skip
+def test_an_option_that_is_no_number_is_refused_by_its_name(make: Callable[[], object], says: str) -> None:
+    with pytest.raises(TypeError, match=says):
+        make()
+
+
+def test_a_schedule_is_shifted_cut_and_begun_by_its_name_too() -> None:
+    assert Shifted("flow", 2.0) == Shifted(Flow(), 2.0)  # type: ignore[arg-type]
+    assert cut("vp_cosine", 10) == cut(VPCosine(), 10)
+    assert begun("flow", 0.5) == begun(Flow(), 0.5) and Stretch("flow", 0.5, 0.0) == begun(Flow(), 0.5)  # type: ignore[arg-type]
 
 
 def test_a_level_outside_a_schedule_is_refused() -> None:

@@ -39,6 +39,8 @@ class Condition(Mapping[str, "Tensor"]):
                 raise TypeError(f"the parts of a condition have names, but one is called {shown(name)}")
             if not isinstance(value, torch.Tensor) or value.ndim < 1:
                 raise ValueError(f"condition {name!r} needs a tensor with a row for each picture, but got {shown(value)}")
+            if value.device.type == "meta":
+                raise ValueError(f"condition {name!r} is on the meta device, which holds no values: give it on one that does")
         sizes = {name: len(value) for name, value in self._parts.items()}
         if len(set(sizes.values())) > 1:
             raise ValueError(f"the parts of a condition need the same number of rows, but got {sizes}")
@@ -138,9 +140,11 @@ def _as_rows(value: Any) -> Any:
     if isinstance(value, list | tuple) or type(value).__module__ == "numpy":
         try:
             tensor = torch.as_tensor(value, device="cpu")
+            if tensor.is_floating_point() and type(value).__module__ != "numpy":  # torch's default type may be coarser
+                tensor = torch.as_tensor(value, dtype=torch.float32, device="cpu")
         except (TypeError, ValueError, RuntimeError):  # texts, rows of several lengths
             return value
-        return tensor if type(value).__module__ == "numpy" or not tensor.is_floating_point() else tensor.float()
+        return tensor
     return value
 
 

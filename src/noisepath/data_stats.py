@@ -13,12 +13,13 @@ components; else the values themselves.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ._lazy import torch
+from .errors import number, numbers, shown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,6 +51,7 @@ class DataStats:
     covariance: LinearEstimate | None = None
 
     def __post_init__(self) -> None:
+        numbers(self, "mean", "std", "scale", optional=True)
         for name in ("std", "scale"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
@@ -57,10 +59,18 @@ class DataStats:
         if self.mean is not None and not math.isfinite(self.mean):
             raise ValueError(f"mean must be finite, or None where it is not known, but got {self.mean}")
         if self.range is not None:
-            ends = tuple(self.range)
-            if len(ends) != 2 or not -math.inf < ends[0] < ends[1] < math.inf:
-                raise ValueError(f"range is the least and the greatest value, such as (-1, 1), but got {self.range}")
-            object.__setattr__(self, "range", (float(ends[0]), float(ends[1])))
+            object.__setattr__(self, "range", _ends(self.range))
+
+
+def _ends(given: object) -> tuple[float, float]:
+    """A range as Python's own numbers; an error for what is none."""
+    rule = f"range is the least and the greatest value, such as (-1, 1), but got {shown(given)}"
+    if not isinstance(given, Iterable) or getattr(given, "ndim", 1) != 1 or isinstance(given, str | bytes):
+        raise TypeError(rule)
+    ends = [number(end, "an end of the range of DataStats") for end in given]
+    if len(ends) != 2 or not -math.inf < ends[0] < ends[1] < math.inf:
+        raise ValueError(rule)
+    return ends[0], ends[1]
 
 
 @dataclass(frozen=True, eq=False)

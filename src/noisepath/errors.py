@@ -14,7 +14,9 @@ from functools import wraps
 from operator import index
 from typing import Any, SupportsFloat, TypeVar
 
-__all__ = ["explain_options", "is_number", "is_whole", "lookup", "once", "shown", "unknown", "warn", "whole"]
+__all__ = [
+    "explain_options", "is_number", "is_whole", "lookup", "number", "numbers", "once", "shown", "unknown", "warn", "whole",
+]  # fmt: skip
 
 T = TypeVar("T")
 
@@ -27,8 +29,8 @@ MOST_LETTERS = 80
 def unknown(kind: str, name: object, known: Iterable[str], aliases: Iterable[str] = ()) -> ValueError:
     """The error for a name that is not among ``known``, with the nearest one, or of ``aliases``, where there is a near one."""
     names = list(known)
-    near = difflib.get_close_matches(str(name)[:MOST_LETTERS], [*names, *aliases], n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    near = _nearest(str(name)[:MOST_LETTERS], [*names, *aliases], 0.5)
+    hint = f"; did you mean {near!r}?" if near else ""
     more = f" ... {len(names):,} in all" if len(names) > MOST_NAMES else ""
     return ValueError(f"unknown {kind} {shown(name)}{hint} (there are: {', '.join(names[:MOST_NAMES])}{more})")
 
@@ -47,6 +49,19 @@ def once() -> Iterator[None]:
         _given.reset(token)
 
 
+def _nearest(name: str, known: Iterable[str], cutoff: float) -> str | None:
+    """The nearest of the ``known`` names: "DDIM" is ddim and "dpm++2m" dpmpp_2m, whatever the case and the signs between."""
+    plain: dict[str, str] = {}
+    for one in known:
+        plain.setdefault(_plain(one), one)
+    near = difflib.get_close_matches(_plain(name), plain, n=1, cutoff=cutoff)
+    return plain[near[0]] if near else None
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("+", "p").replace("-", "").replace("_", "").replace(" ", "")
+
+
 def warn(message: str) -> None:
     """A warning at the line outside of this package that the work was called from; inside of :func:`once` one of each text."""
     given = _given.get()
@@ -61,8 +76,9 @@ def warn(message: str) -> None:
 
 
 def is_number(value: object) -> bool:
-    """Whether ``float(value)`` is meant; a text that holds a number is none."""
-    return isinstance(value, SupportsFloat) and getattr(value, "ndim", 0) == 0
+    """Whether ``float(value)`` is meant; a text that holds a number is none, numpy's own texts among them."""
+    text = isinstance(value, str | bytes) or getattr(getattr(value, "dtype", None), "kind", "f") in "USOcmM"
+    return isinstance(value, SupportsFloat) and getattr(value, "ndim", 0) == 0 and not text
 
 
 def is_whole(value: object) -> bool:
@@ -74,6 +90,29 @@ def is_whole(value: object) -> bool:
     except TypeError:
         return False
     return True
+
+
+def number(value: object, what: str) -> float:
+    """``value`` as Python's own float, whichever library's number it is; TypeError, which begins with ``what``, for none."""
+    if type(value) is float:
+        return value
+    try:
+        if is_number(value) and not isinstance(value, bool):
+            return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # a complex number, one on the meta device
+        pass
+    raise TypeError(f"{what} must be a number, but got {shown(value)}")
+
+
+def numbers(record: object, *names: str, optional: bool = False) -> None:
+    """Make fields of a frozen dataclass Python's own floats, which JSON can store; ``optional``: None stays.
+
+    Errors as :func:`number`.
+    """
+    for name in names:
+        value = getattr(record, name)
+        if value is not None or not optional:
+            object.__setattr__(record, name, number(value, f"{name} of {type(record).__name__}"))
 
 
 def whole(
@@ -117,7 +156,7 @@ def explain_options(elsewhere: Mapping[str, str]) -> Callable[[type[T]], type[T]
         def init(self: T, *args: Any, **options: Any) -> None:
             for option in options:
                 if option not in names:
-                    near = elsewhere.get(option) or next(iter(difflib.get_close_matches(option, names, n=1)), None)
+                    near = elsewhere.get(option) or _nearest(option, names, 0.6)
                     hint = f": did you mean {near}?" if near else ""
                     raise TypeError(f"{cls.__name__} has no option {option!r}{hint} (there are: {', '.join(names)})")
             plain(self, *args, **options)

@@ -338,6 +338,10 @@ class DiffusionConfig:
         _check_ramp(self.num_timesteps, self.beta_start, self.beta_end)
         for name, plain in (("num_timesteps", int), ("beta_start", float), ("beta_end", float)):
             object.__setattr__(self, name, plain(getattr(self, name)))  # numbers of numpy are none of JSON's
+        if type(self.zero_terminal_snr) is not bool:
+            if not is_number(self.zero_terminal_snr) or self.zero_terminal_snr not in (0, 1):
+                raise TypeError(f"zero_terminal_snr must be True or False, but is {shown(self.zero_terminal_snr)}")
+            object.__setattr__(self, "zero_terminal_snr", bool(self.zero_terminal_snr))
         _betas_of(self.schedule)
         if self.zero_terminal_snr or self.betas is not None or self.alphas_cumprod is not None:
             self.tables()  # which refuses what can't be; of a name alone they can be made

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from .._lazy import torch
+from ..errors import number
 from ..levels import Level
 from ..scalings import SCALINGS
 
@@ -110,7 +111,7 @@ class Schedule(ABC):
 
     def levels(self, times: Iterable[float]) -> list[Level]:
         """The levels at several times."""
-        alpha, sigma = self.alpha_sigma(torch.tensor([float(t) for t in times], dtype=torch.float64, device="cpu"))
+        alpha, sigma = self.alpha_sigma(torch.tensor([number(t, "a time") for t in times], dtype=torch.float64, device="cpu"))
         return [Level(a, s) for a, s in zip(alpha.tolist(), sigma.tolist(), strict=True)]
 
     def level_at(self, log_snr: float) -> Level:

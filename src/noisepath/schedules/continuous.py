@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from .._lazy import torch
+from ..errors import numbers
 from ..scalings import SCALINGS
 from .base import Schedule, rates_from_slope
 
@@ -30,6 +31,7 @@ class VPLinear(Schedule):
     scaling: ClassVar[str] = "preserving"
 
     def __post_init__(self) -> None:
+        numbers(self, "beta_min", "beta_max", "t_min")
         if not 0 < self.beta_min <= self.beta_max < math.inf:
             raise ValueError(f"0 < beta_min <= beta_max expected, but got {self.beta_min} and {self.beta_max}")
         _check_t_min(self.t_min, 1.0)
@@ -138,6 +140,7 @@ class EDM(Schedule):
     scaling: ClassVar[str] = "exploding"
 
     def __post_init__(self) -> None:
+        numbers(self, "sigma_min", "sigma_max")
         if not 0 < self.sigma_min < self.sigma_max < math.inf:
             raise ValueError(f"0 < sigma_min < sigma_max expected, but got {self.sigma_min} and {self.sigma_max}")
 
@@ -178,6 +181,7 @@ class Laplace(Schedule):
     scaling: ClassVar[str] = "preserving"
 
     def __post_init__(self) -> None:
+        numbers(self, "mean", "scale", "t_min", "t_max")
         if not 0 < self.scale < math.inf or not math.isfinite(self.mean):
             raise ValueError(f"a finite mean and a scale above 0 expected, but got {self.mean} and {self.scale}")
         _check_t_min(self.t_min, self.t_max)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .._lazy import torch
+from ..errors import numbers
 from ..scalings import SCALINGS
 from .base import Derived, Schedule, rates_from_slope
 
@@ -25,13 +26,17 @@ class Shifted(Derived):
 
     Larger pictures need more noise for the same destruction.  Simple diffusion (Hoogeboom et al. 2301.11093, eq. 4)
     uses ``factor = resolution / 64``; SD3 (Esser et al. 2403.03206, eq. 23) ``factor = sqrt(pixels / pixels before)``,
-    which on a flow is t -> factor t / (1 + (factor - 1) t).
+    which on a flow is t -> factor t / (1 + (factor - 1) t).  ``base`` may be a schedule's name.
     """
 
     base: Schedule
     factor: float
 
     def __post_init__(self) -> None:
+        from . import as_schedule
+
+        object.__setattr__(self, "base", as_schedule(self.base))
+        numbers(self, "factor")
         if not 0 < self.factor < math.inf:
             raise ValueError(f"a shift needs a finite factor above 0, but got {self.factor}")
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..errors import is_number
+from ..errors import is_number, numbers
 from ..levels import Level
 from .base import ROUNDING, Derived, Schedule
 
@@ -29,6 +29,10 @@ class Stretch(Derived):
     last: float
 
     def __post_init__(self) -> None:
+        from . import as_schedule
+
+        object.__setattr__(self, "base", as_schedule(self.base))
+        numbers(self, "first", "last")
         if not self.base.t_min <= self.last <= self.first <= self.base.t_max:
             raise ValueError(
                 f"a stretch of {type(self.base).__name__} goes from t = {self.base.t_max:g} at most to {self.base.t_min:g} "
@@ -60,13 +64,16 @@ class Stretch(Derived):
         return self.base.alpha_sigma(t)
 
 
-def begun(schedule: Schedule, strength: float | Level) -> Schedule:
-    """The schedule from where a run of this strength begins.  1 is the schedule itself.
+def begun(schedule: Schedule | str, strength: float | Level) -> Schedule:
+    """The schedule (or that of this name) from where a run of this strength begins.  1 is the schedule itself.
 
     strength: the share of the way from the data to the noise, above 0 and at most 1, in the schedule's own time: of t_min to
         t_max where it is continuous; of a table's noisy times, to the nearest whole one and to no less than the first.  Or a
         Level, whose log-SNR is where to begin (its scale does not matter); on a table it may lie between two entries.
     """
+    from . import as_schedule
+
+    schedule = as_schedule(schedule)
     if isinstance(strength, Level):
         return Stretch(schedule, time_at(schedule, strength, "begin"), schedule.t_min)
     if isinstance(strength, bool) or not is_number(strength) or not 0.0 < strength <= 1.0:

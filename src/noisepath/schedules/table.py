@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 from .._lazy import torch
-from ..errors import lookup, whole
+from ..errors import lookup, number, shown, whole
 from ..scalings import SCALINGS
 from ..tables import DiffusionConfig
 from .base import ROUNDING, Schedule, rates_from_slope
@@ -33,6 +34,7 @@ class Table(Schedule):
 
     def __post_init__(self) -> None:
         lookup(SCALINGS, self.scaling, "scaling")
+        object.__setattr__(self, "log_snrs", _own_numbers(self.log_snrs))
         _check_table(self.log_snrs)
 
     def __repr__(self) -> str:
@@ -125,12 +127,21 @@ class Discrete(Table):
         return torch.tensor(pair, dtype=torch.float64, device="cpu")
 
 
-def cut(schedule: Schedule, num_timesteps: int) -> Table:
-    """A continuous schedule as a table of T entries: entry i is the level at t_min + (t_max - t_min) (i + 1) / T."""
+def cut(schedule: Schedule | str, num_timesteps: int) -> Table:
+    """A continuous schedule, or one by name, as a table: of T entries the i-th is the level at t_min + (t_max - t_min) (i + 1) / T."""
+    from . import as_schedule
+
+    schedule = as_schedule(schedule)
     num_timesteps = whole(num_timesteps, "a table needs a whole number of timesteps, 1 or more", 1)
     part = torch.arange(1, num_timesteps + 1, dtype=torch.float64, device="cpu") / num_timesteps
     log_snrs = schedule.log_snr(schedule.t_min + (schedule.t_max - schedule.t_min) * part)
     return Table(tuple(log_snrs.tolist()), schedule.scaling)
+
+
+def _own_numbers(log_snrs: object) -> tuple[float, ...]:
+    if not isinstance(log_snrs, Iterable) or isinstance(log_snrs, str | bytes) or getattr(log_snrs, "ndim", 1) != 1:
+        raise TypeError(f"log_snrs of a table are a sequence of numbers, but got {shown(log_snrs)}")
+    return tuple(number(value, "an entry of log_snrs") for value in log_snrs)
 
 
 def _check_table(log_snrs: tuple[float, ...]) -> None:
