@@ -199,15 +199,15 @@ BREAKAGES = (
     Breakage(
         "the guard lets steps by that are far worse than first order",
         "solvers/guard.py",
-        "_ODE, _SDE = (1.0, 2.0), (0.7, 1.5)",
-        "_ODE, _SDE = (30.0, 60.0), (30.0, 60.0)",
+        "_WHOLE, _NONE = 1.0, 2.0",
+        "_WHOLE, _NONE = 30.0, 60.0",
         ("solver_guard",),
     ),
     Breakage(
         "the guard jumps from all of a step to none",
         "solvers/guard.py",
-        "ramp(float((error / scale).max()), none, whole)",
-        "float(float((error / scale).max()) < none)",
+        "ramp(float((error / scale).max()), _NONE, _WHOLE)",
+        "float(float((error / scale).max()) < _NONE)",
         ("solver_guard",),
     ),
     Breakage(

@@ -13,7 +13,7 @@ state where the ODE is followed (root mean square), of its deviation where an SD
 
     R_k = max over d of  e_k(d) / m(d),        m(d) = (3 e_1(d) + max over d of e_1) / 4.
 
-The step of order k is taken whole up to one value of R_k, not at all from another on, and in between in part:
+The step of order k is taken whole where R_k is at most 1, not at all from 2 on, and in between in part:
 
     x <- x + theta_k (x_k - x)        from x = x_1 up to the method's own order; theta_k falls linearly from 1 to 0
 
@@ -51,7 +51,7 @@ DATA_SCALE = 2.0
 """That scale where a solver is not given one: data in [-1, 1] vary by 1/64 to 4, in pixels and along their directions."""
 
 # R up to which a step is taken whole, and from which on not at all.
-_ODE, _SDE = (1.0, 2.0), (0.7, 1.5)
+_WHOLE, _NONE = 1.0, 2.0
 # A, in units of float32's rounding, likewise.
 _AMPLIFIED = (512.0, 1024.0)
 # An error that is rounding, in standard deviations.
@@ -95,8 +95,7 @@ class Guard:
         """How much of each order but the first is taken: theta."""
         first, *others = self._errors(p, s, orders, tau2)
         scale = 0.75 * first + 0.25 * first.max() + _ROUNDING
-        whole, none = _SDE if tau2 else _ODE
-        exact = [ramp(float((error / scale).max()), none, whole) for error in others]
+        exact = [ramp(float((error / scale).max()), _NONE, _WHOLE) for error in others]
         return [theta and theta * self._sound(x - orders[0], s) for theta, x in zip(exact, orders[1:], strict=True)]
 
     def _sound(self, change: Lin, s: Level) -> float:
