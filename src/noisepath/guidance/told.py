@@ -119,7 +119,7 @@ class _Cut:
 
 def _tensor(value: Any) -> Any:
     """An array or a list of numbers as a tensor; anything else as it is."""
-    if not (isinstance(value, list | tuple) or (type(value).__module__ == "numpy" and getattr(value, "ndim", 0))):
+    if not (isinstance(value, list | tuple) or (type(value).__module__ == "numpy" and bool(getattr(value, "ndim", 0)))):
         return value
     try:
         return torch.as_tensor(value, device="cpu")
