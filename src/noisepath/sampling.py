@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
 
 from ._lazy import torch
 from .batches import fitting, in_batches
-from .conditions import check_condition, for_batch
+from .conditions import Condition, check_condition, for_batch
 from .denoiser import Denoise, begin, check_denoiser, device_named, device_of, rows_of
 from .errors import is_whole, lookup, shown, unknown, warn, whole
 from .levels import Level
@@ -35,7 +35,6 @@ from .widths import told
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from .conditions import Condition
     from .schedules import Schedule
 
 __all__ = [
@@ -616,6 +615,10 @@ def check_run(count: int, condition: object, batch_size: object, dtype: object) 
     """ValueError or TypeError for what does not go with ``count`` pictures, or is none of what a run is told."""
     if condition is not None:
         check_condition(condition, count)
+        assert isinstance(condition, Condition)
+        for name, value in condition.items():
+            if value.is_meta:
+                raise ValueError(f"condition {name!r} is on the meta device, where it has no values: hand in real ones")
     if batch_size is not None:
         whole(batch_size, "batch_size must be 1 or more", 1)
     if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):

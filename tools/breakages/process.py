@@ -293,8 +293,8 @@ BREAKAGES = (
     Breakage(
         "a level lies on the default device",
         "schedules/base.py",
-        'torch.tensor([float(t) for t in times], dtype=torch.float64, device="cpu")',
-        'torch.tensor([float(t) for t in times], dtype=torch.float64)',
+        'torch.tensor([number(t, "a time") for t in times], dtype=torch.float64, device="cpu")',
+        'torch.tensor([number(t, "a time") for t in times], dtype=torch.float64)',
         ("schedules",),
     ),
     Breakage(
