@@ -128,7 +128,7 @@ class Discrete(Table):
 
 
 def cut(schedule: Schedule | str, num_timesteps: int) -> Table:
-    """A continuous schedule, or one's name, as a table of T entries: entry i is the level at t_min + (t_max - t_min) (i + 1) / T."""
+    """A continuous schedule, or one's name, as a table of T entries: entry i is at t_min + (t_max - t_min) (i + 1) / T."""
     from . import as_schedule
 
     schedule = as_schedule(schedule)
