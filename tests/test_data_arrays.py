@@ -50,6 +50,19 @@ def test_the_range_0_to_1_is_warned_of_and_what_to_do() -> None:
         assert len(seen) == 1 and seen[0].filename == __file__
 
 
+def test_bytes_without_a_value_above_1_are_warned_of_and_what_to_do() -> None:
+    for images in (torch.eye(8, dtype=torch.uint8).view(1, 1, 8, 8), np.zeros((2, 1, 4, 4), dtype=np.uint8)):
+        with pytest.warns(UserWarning, match=r"no value above 1, .* x.float\(\) \* 2 - 1") as seen:
+            assert as_data(images).shape[0] == 1
+        assert len(seen) == 1 and seen[0].filename == __file__
+
+
+def test_labels_may_be_some_of_many_classes() -> None:
+    """Sixteen images of ImageNet's thousand classes are training data."""
+    data = as_data((IMAGES, torch.tensor([0, 1, 2, 0, 1, 999])))
+    assert data.classes == 1000
+
+
 @pytest.mark.parametrize(
     ("given", "error", "says"),
     [
@@ -60,7 +73,16 @@ def test_the_range_0_to_1_is_warned_of_and_what_to_do() -> None:
         (torch.zeros(0, 3, 4, 4), ValueError, r"but got shape \(0, 3, 4, 4\)"),
         (torch.zeros(2, 16, 16, 3), ValueError, r"channels last: .*permute\(0, 3, 1, 2\)"),
         (torch.full((2, 1, 4, 4), float("nan")), ValueError, "hold NaN or infinity"),
-        (torch.zeros(2, 1, 4, 4, dtype=torch.int64), TypeError, r"got torch.int64: .* x.to\(torch.uint8\)"),
+        (torch.full((2, 1, 4, 4), 7), TypeError, r"got torch.int64: .* x.to\(torch.uint8\)"),
+        (torch.ones(2, 1, 4, 4, dtype=torch.int64), TypeError, r"got torch.int64: a mask .* x.float\(\) \* 2 - 1"),
+        (torch.zeros(2, 1, 4, 4, dtype=torch.bool), TypeError, r"got torch.bool: a mask .* x.float\(\) \* 2 - 1"),
+        (torch.full((2, 1, 4, 4), -7), TypeError, r"got torch.int64: these go from -7 to -7: \(x - x.min"),
+        (IMAGES.to("meta"), ValueError, "on the meta device, which holds no values"),
+        ((IMAGES, LABELS.to("meta")), ValueError, "on the meta device, which holds no values"),
+        ((IMAGES[:0], LABELS[:0]), ValueError, r"but got shape \(0, 3, 4, 4\)"),
+        ((IMAGES, torch.full((6,), 10**6)), ValueError, r"makes 1,000,001 classes of 6 images: .*labels.unique"),
+        ([IMAGES[0], IMAGES[1]], TypeError, r"but got 2 of them in a list: train\(torch.stack\(list\(images\)\)"),
+        ((IMAGES, [0] * 6), TypeError, r"beside the images, but got a list: train\(\(images, torch.tensor\(labels\)\)"),
         (np.array([["a"]]), TypeError, "but got an array of <U1"),
         ((IMAGES, LABELS[:5]), ValueError, "one for each of 6 images, but got torch.int64 of shape"),
         ((IMAGES, LABELS.float()), ValueError, "one for each of 6 images, but got torch.float32"),

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from ._lazy import torch
 from .conditions import Condition, as_null
 from .data_stats import DataStats
-from .errors import shown, unknown, warn
+from .errors import number, shown, unknown, warn
 from .foreign import wrap_diffusers
 from .foreign_schedulers import parts_of_diffusers
 from .levels import Level
@@ -198,6 +198,7 @@ class Denoiser:
 
         if not callable(network):
             raise TypeError(f"a network must be callable as network(x, c_noise), but got {network!r}")
+        sigma_data = number(sigma_data, "sigma_data")
         if not 0 < sigma_data < math.inf:
             raise ValueError(f"sigma_data must be a finite number above 0, but got {sigma_data}")
         if not isinstance(data_stats, DataStats | None):
@@ -205,6 +206,9 @@ class Denoiser:
             raise TypeError(f"data_stats is a noisepath.DataStats, such as DataStats(range=(-1, 1)), but got {got}")
         if not isinstance(limit, Limit | None):
             raise TypeError(f"limit is a noisepath.limit.Limit, or None for none, but got {shown(limit)}")
+        if clamp is not None and not callable(clamp):
+            got = shown(clamp)
+            raise TypeError(f"clamp is a function of the denoised estimate, such as lambda x: x.clamp(-1, 1), but got {got}")
         if preconditioning not in PRECONDITIONINGS:
             raise unknown("preconditioning", preconditioning, PRECONDITIONINGS)
         self.network = network

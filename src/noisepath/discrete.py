@@ -11,14 +11,14 @@ once to float32 (float64 for a float64 x), and half precision is computed in flo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cached_property
 from operator import index
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, overload
 
 from ._lazy import torch
-from .errors import lookup, shown
+from .errors import lookup, shown, whole
 from .tables import BETAS, DiffusionConfig, Tables
 
 if TYPE_CHECKING:
@@ -211,9 +211,7 @@ class NoiseScheduler:
 
         They are drawn on the generator's device, or on ``device`` without one, and moved to ``device``.
         """
-        size = _whole(batch_size)
-        if size is None or size < 1:
-            raise ValueError(f"batch_size must be a whole number of at least 1, but is {batch_size!r}")
+        size = whole(batch_size, "batch_size must be a whole number of at least 1", 1)
         where = device if generator is None else generator.device
         return torch.randint(self.num_timesteps, (size,), generator=generator, device=where).to(device)
 
@@ -250,7 +248,7 @@ class NoiseScheduler:
         "small" ("posterior", "fixed_small"): that of ``x_{t-1}`` given ``x_t`` and ``x_0`` (eq. 7), right if the data are
         one point; 0 at t = 0.  "large" ("beta", "fixed_large"): beta_t, right if the data are unit normal.
         """
-        return self._look(lookup(_VARIANCES, _VARIANCE_ALIASES.get(kind, kind), "variance"), t)
+        return self._look(_variance(_VARIANCES, kind), t)
 
     def step(
         self,
@@ -270,7 +268,7 @@ class NoiseScheduler:
 
         ValueError where alpha_bar is 0 (zero terminal SNR): a noise prediction says nothing about x_0 there.
         """
-        columns = lookup(_STEPS, _VARIANCE_ALIASES.get(variance, variance), "variance")
+        columns = _variance(_STEPS, variance)
         _check(x_t=x_t, predicted_noise=predicted_noise, **({} if noise is None else {"noise": noise}))
         self._refuse_dark(t, x_t)
         keep, push, spread = self._weights(columns, t, x_t)
@@ -385,6 +383,11 @@ class NoiseScheduler:
 
     def _range(self) -> str:
         return f"0..{self.num_timesteps - 1}"
+
+
+def _variance(rows: Mapping[str, Callable[[Tables], list[Column]]], kind: str) -> Callable[[Tables], list[Column]]:
+    """The entry of a kind of variance, by its name or an alias."""
+    return lookup(rows, _VARIANCE_ALIASES.get(kind, kind) if isinstance(kind, str) else kind, "variance", _VARIANCE_ALIASES)
 
 
 def _mix(x: Tensor, y: Tensor, a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:

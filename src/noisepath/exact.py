@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from . import noise
 from ._lazy import torch
 from .conditions import Condition
-from .errors import unknown
+from .errors import shown, unknown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -58,9 +58,11 @@ class Exact(ABC):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.components} component{'s' * (self.components != 1)} of shape {self.shape})"
 
-    def denoiser(self, schedule: Schedule | None = None) -> ExactDenoiser:
-        """The ideal denoiser, for any level; ``schedule`` is where its runs take their levels from unless told."""
-        return ExactDenoiser(self, schedule)
+    def denoiser(self, schedule: Schedule | str | None = None) -> ExactDenoiser:
+        """The ideal denoiser, for any level; ``schedule``, or its name, is where its runs take their levels from by default."""
+        from .schedules import as_schedule
+
+        return ExactDenoiser(self, None if schedule is None else as_schedule(schedule))
 
     def _rows(self, x: Tensor) -> Tensor:
         """x as float64 rows (B, d), or the error for another shape."""
@@ -107,7 +109,8 @@ class Mixture(Exact):
         means: Tensor | Sequence[Sequence[float]],
         covariances: Tensor | Sequence[float],
     ) -> None:
-        weights, means, covariances = (_double(v) for v in (weights, means, covariances))
+        weights, means = _double(weights, "the weights"), _double(means, "the means")
+        covariances = _double(covariances, "the covariances")
         if weights.ndim != 1 or means.ndim < 2 or len(means) != len(weights) or len(covariances) != len(weights):
             raise ValueError(
                 f"weights (K,), means (K, *) and covariances (K, d, d) expected, but got {tuple(weights.shape)}, "
@@ -159,7 +162,7 @@ class Gaussian(Mixture):
     """A Gaussian with full covariance: mean (*), covariance (d, d), or (d,) variances, or one variance."""
 
     def __init__(self, mean: Tensor | Sequence[float], covariance: Tensor | Sequence[float] | float) -> None:
-        super().__init__([1.0], _double(mean)[None], _double(covariance)[None])
+        super().__init__([1.0], _double(mean, "the mean")[None], _double(covariance, "the covariance")[None])
 
     def flow(self, x: Tensor, start: Level, end: Level) -> Tensor:
         """Where the probability-flow ODE carries x from one level to another, exactly: (B, *).
@@ -179,7 +182,7 @@ class FiniteData(Exact):
     """
 
     def __init__(self, points: Tensor) -> None:
-        points = _double(points)
+        points = _double(points, "the points")
         if points.ndim < 2 or len(points) == 0:
             raise ValueError(f"points of shape (N, *) with N >= 1 expected, but got {tuple(points.shape)}")
         self.shape = tuple(points.shape[1:])
@@ -229,11 +232,22 @@ class FiniteData(Exact):
         return self.points[(u * self.components).long()].reshape(n, *self.shape)
 
 
-def _double(values: Tensor | Sequence[Any] | float) -> Tensor:
-    """float64, a tensor on its own device and anything else on the CPU, whatever torch's defaults are."""
-    if isinstance(values, torch.Tensor):
-        return values.to(torch.float64)
-    return torch.as_tensor(values, dtype=torch.float64, device="cpu")
+def _double(values: Tensor | Sequence[Any] | float, what: str) -> Tensor:
+    """float64, a tensor on its own device and anything else on the CPU, whatever torch's defaults are.
+
+    TypeError for what are no numbers, ValueError for NaN and infinity.
+    """
+    tensor = values if isinstance(values, torch.Tensor) else None
+    if tensor is None:
+        try:
+            tensor = torch.as_tensor(values, dtype=torch.float64, device="cpu")
+        except (TypeError, ValueError, RuntimeError):  # texts, None, rows of several lengths
+            raise TypeError(f"{what} must be numbers, a tensor, an array or a list of them, but got {shown(values)}") from None
+    if tensor.is_complex() or tensor.device.type == "meta":
+        raise TypeError(f"{what} must be real numbers on a device that holds them, but got {tensor.dtype} on {tensor.device}")
+    if not bool(torch.isfinite(tensor).all()):
+        raise ValueError(f"{what} must be finite, but got {shown(tensor.tolist())}")
+    return tensor.to(torch.float64)
 
 
 def _principal(covariances: Tensor, d: int) -> tuple[Tensor, Tensor]:
@@ -258,6 +272,8 @@ def _choose(probabilities: Tensor, u: Tensor) -> Tensor:
 
 
 def _check_component(component: Tensor, components: int) -> Tensor:
+    if component.ndim != 1:
+        raise ValueError(f"a label is one number for each picture, of shape (B,), but got shape {tuple(component.shape)}")
     if component.is_floating_point() or component.dtype == torch.bool:
         raise ValueError(f"a label is a component's number, int64, but got {component.dtype}")
     if bool(((component < 0) | (component > components)).any()):

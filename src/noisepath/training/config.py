@@ -12,7 +12,7 @@ import math
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
-from noisepath.errors import is_number, lookup, unknown
+from noisepath.errors import explain_options, is_number, is_whole, lookup, number, unknown
 from noisepath.nn.dit_config import TEXTS
 from noisepath.predictions import PRECONDITIONINGS
 from noisepath.printing import changed
@@ -23,9 +23,24 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 TOKENS = ("auto", "words", "bytes")
 NETWORKS = ("unet", "dit")
 OPTIMIZERS = ("adamw", "muon")
+_NUMBERS = ("minutes", "learning_rate", "decay", "weight_decay", "clip", "dropout", "drop_condition", "drop_each")
 _NOT_OF = {"unet": ("patch", "text_heard"), "dit": ("fold", "channels", "blocks", "attention")}
 
 
+_ELSEWHERE = {
+    "epochs": "steps (optimizer steps) or minutes",
+    "gradient_accumulation_steps": "accumulate",
+    "lr": "learning_rate",
+    "max_steps": "steps",
+    "num_steps": "steps",
+    "max_grad_norm": "clip",
+    "p_uncond": "drop_condition",
+    "warmup_steps": "warmup",
+}
+"""What other libraries call an option -> its name here."""
+
+
+@explain_options(_ELSEWHERE)
 @dataclass(frozen=True)
 class TrainConfig:
     """How a network is trained.  Everything has a working default; what is not said is chosen from data and machine."""
@@ -172,10 +187,13 @@ class TrainConfig:
             _positive_int(self, "accumulate")
         if self.steps is not None:
             _positive_int(self, "steps")
+        for name in _NUMBERS:
+            if (value := getattr(self, name)) is not None:
+                number(value, name)
         if self.minutes is not None and not (math.isfinite(self.minutes) and self.minutes > 0):
             raise ValueError(f"minutes must be a positive number, but is {self.minutes}")
         for name in ("warmup", "sample_every", "save_every", "text_steps"):
-            if (value := getattr(self, name)) is not None and (not isinstance(value, int) or value < 0):
+            if (value := getattr(self, name)) is not None and (not is_whole(value) or value < 0):
                 raise ValueError(f"{name} must be a whole number >= 0, but is {value!r}")
         for name in ("fold", "patch", "text_length", "low_resolution"):
             if getattr(self, name) is not None:
@@ -189,6 +207,7 @@ class TrainConfig:
                 )
         if self.optimizer is not None and self.optimizer not in OPTIMIZERS:
             raise unknown("optimizer", self.optimizer, OPTIMIZERS)
+        _check_names(self)
         if self.text_heard is not None:
             lookup(TEXTS, self.text_heard, "way to hear texts")
         if self.preconditioning is not None and self.preconditioning not in PRECONDITIONINGS:
@@ -221,14 +240,28 @@ def _normalise(config: TrainConfig) -> None:
     from noisepath.schedules import ALIASES
 
     object.__setattr__(config, "prediction", find(config.prediction))
-    object.__setattr__(config, "schedule", ALIASES.get(config.schedule, config.schedule))
+    if isinstance(config.schedule, str):
+        object.__setattr__(config, "schedule", ALIASES.get(config.schedule, config.schedule))
     for name in (setting.name for setting in fields(config)):
         value = getattr(config, name)
-        if type(value).__module__ == "numpy" and is_number(value):
+        if type(value).__module__ in ("numpy", "torch") and is_number(value):
             object.__setattr__(config, name, value.item())
+
+
+def _check_names(config: TrainConfig) -> None:
+    """ValueError for a name that its catalogue does not have; none of them needs torch to be read."""
+    from noisepath.schedules import ALIASES, SCHEDULES
+    from noisepath.times import TIMES
+    from noisepath.training.weighting import WEIGHTINGS
+
+    lookup(SCHEDULES, config.schedule, "schedule", ALIASES)
+    if config.times is not None:
+        lookup(TIMES, config.times, "times")
+    if config.weighting is not None:
+        lookup(WEIGHTINGS, config.weighting, "weighting")
 
 
 def _positive_int(config: TrainConfig, *names: str) -> None:
     for name in names:
-        if not isinstance(value := getattr(config, name), int) or value < 1:
+        if not is_whole(value := getattr(config, name)) or value < 1:
             raise ValueError(f"{name} must be a whole number >= 1, but is {value!r}")
