@@ -17,11 +17,12 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ._lazy import torch
+from .errors import warn
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["Mode", "call", "device_in", "mode_of", "modules_in", "random_in"]
+__all__ = ["Mode", "call", "device_in", "mode_of", "modules_in", "warn_of_training"]
 
 _DEPTH = 4
 """Functions, objects and containers around one another that are looked through."""
@@ -137,7 +138,7 @@ def mode_of(network: object) -> Mode:
     return Mode(dtypes[0] if len(set(dtypes)) == 1 else None, training)
 
 
-def random_in(network: object) -> str | None:
+def _random_in(network: object) -> str | None:
     """The kind of a module in training mode that computes something else in evaluation mode, None where there is none."""
     normed = torch.nn.modules.batchnorm._BatchNorm
     for module in modules_in(network):
@@ -146,6 +147,16 @@ def random_in(network: object) -> str | None:
             if part.training and (dropped or isinstance(part, normed)):
                 return type(part).__name__
     return None
+
+
+def warn_of_training(network: object) -> None:
+    """A warning where gradients may be wrong: what is computed again on the way back is computed in training mode."""
+    kind = _random_in(network)
+    if kind is not None:
+        warn(
+            f"gradients are asked of a network in training mode with {kind}: the run itself is in evaluation mode, but what "
+            "gradient checkpointing computes again on the way back is not, so gradients may be wrong; call network.eval() first"
+        )
 
 
 def _first_parameters(network: object, floats: bool = False) -> list[Tensor]:

@@ -23,7 +23,7 @@ from .denoiser import Denoise, begin, check_denoiser, device_named, device_of, r
 from .errors import is_whole, lookup, shown, unknown, warn, whole
 from .levels import Level
 from .loop import Cancelled, Event, Noise, Plan, cancellable, iterate, observed, places, plan, proven_finite, reported
-from .modules import random_in
+from .modules import warn_of_training
 from .noise import Keyed
 from .solvers import Build, resolve
 from .spacing import SPACINGS, Spacing, check_falling, is_listed, legs, most_steps
@@ -524,7 +524,7 @@ def _runs(
     tableau = asked.tableau(denoiser)
     _warn_of_signal(tableau[0].level, asked, denoiser)
     if asked.gradients:
-        _warn_of_training(denoiser)
+        warn_of_training(getattr(denoiser, "network", None))
     operations = plan(tableau)
     device = device_of(denoiser) if asked.device is None else device_named(asked.device)
     room = fitting(getattr(denoiser, "network", None), sizes[1:], asked.dtype or torch.float32, device)
@@ -552,16 +552,6 @@ def _warn_of_signal(first: Level, asked: _Asked, denoiser: Denoise) -> None:
         "or begin where there is hardly anything but noise: strength=1, a spacing that begins at the last time (not "
         "'leading'), or a schedule that ends in noise (more timesteps or a larger beta_end)"
     )
-
-
-def _warn_of_training(denoiser: Denoise) -> None:
-    """A warning where gradients may be wrong: what is computed again on the way back is computed in training mode."""
-    kind = random_in(getattr(denoiser, "network", None))
-    if kind is not None:
-        warn(
-            f"gradients are asked of a network in training mode with {kind}: the run itself is in evaluation mode, but what "
-            "gradient checkpointing computes again on the way back is not, so gradients may be wrong; call network.eval() first"
-        )
 
 
 def _run(
