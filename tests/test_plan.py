@@ -232,7 +232,7 @@ def test_texts_are_learnt_with_more_noise_with_muon_and_places() -> None:
     ("schedule", "prediction", "times", "weighting"),
     [
         ("linear", "noise", "stratified", "plain"),
-        ("cosine", "x0", "stratified", "min_snr"),
+        ("cosine", "x0", "log_normal", "min_snr"),
         ("flow", "velocity", "stratified", "plain"),
         ("linear", "edm", "log_normal", "plain"),
         ("edm", "noise", "log_normal", "plain"),

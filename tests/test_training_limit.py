@@ -139,7 +139,7 @@ def test_every_recipe_trains_where_its_runs_begin() -> None:
         for prediction in noisepath.PREDICTIONS:
             config, _, _ = choose(TrainConfig(schedule=schedule, prediction=prediction), (1, 8, 8), 10, "cpu", (), 0.75)
             path = noisepath.schedule(schedule)
-            bounded = prediction == "edm" or schedule == "edm"
+            bounded = prediction in ("edm", "x0") or schedule == "edm"
             assert bounded or config.times == "stratified", (schedule, prediction)
             limited = limited_log_snrs(path, prediction, 0.75, config.preconditioning or "none")
             assert prediction not in ("noise", "score") or limited

@@ -157,7 +157,7 @@ BREAKAGES = (
     Breakage(
         "noise on a table is trained at log-normal times",
         "training/plan.py",
-        'if config.prediction == "edm" or schedule.scaling == "exploding":',
+        'if config.prediction in ("edm", "x0") or schedule.scaling == "exploding":',
         'if config.prediction in ("edm", "noise") or schedule.scaling == "exploding":',
         ("plan",),
     ),

@@ -85,7 +85,8 @@ class TrainConfig:
     """What the network is trained to give (``noisepath.denoiser.PREDICTIONS``)."""
     times: str | None = None
     """Which noise levels a step trains on (``noisepath.times.TIMES``); if not given balanced for networks that hear texts,
-    log_normal for edm's prediction and on edm's schedule, else stratified, which covers all levels of a schedule alike."""
+    log_normal for edm's prediction and x0, whose errors are never multiplied, and on edm's schedule; else stratified, which
+    covers all levels of a schedule alike."""
     times_options: dict[str, int | float] = field(default_factory=dict)
     """The sampler's own settings, such as ``mean`` and ``std``."""
     preconditioning: str | None = None
