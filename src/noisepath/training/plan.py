@@ -9,8 +9,8 @@ The rules, for a longer side of s pixels:
     patch       of a transformer 1 up to 16 pixels, twice that for each doubling beyond: 256 tokens at most; its size is tiny or
                 compact on a CPU, S or B on an accelerator
     linear      beyond 12 pixels a network with edm's prediction begins as the best linear denoiser of the pictures' spectrum
-    times       of edm's prediction, of x0 and on edm's schedule log-normal; else stratified, even over the schedule's times: runs of
-                other predictions begin where a log-normal sampler trains nothing
+    times       of edm's prediction, of x0 and on edm's schedule log-normal; else stratified, even over the schedule's times:
+                runs of other predictions begin where a log-normal sampler trains nothing
     weighting   min_snr of x0, else plain
     preconditioning  unit where what a network sees or gives is more than 4 times as large or small as 1
     mean        of log-normal noise levels log sigma = -1.2 for 8 pixels, and higher by log(s / 8) for larger pictures, up
