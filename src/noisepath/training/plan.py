@@ -158,6 +158,34 @@ def choose(
             f"a network begins as a linear denoiser with prediction 'edm' alone, but is to predict {config.prediction!r}"
         )
     schedule = schedules.schedule(config.schedule, **config.schedule_options)
+    config, reasons = _preconditioned(config, schedule, sigma_data)
+    choices += reasons
+    network = network_config(shape, classes, config, schedule, conditions)
+    for part in conditions:
+        sizes = {"text": f"{part.length} tokens of {part.size} kinds", "features": f"{part.length} vectors of {part.size}"}
+        choices.append(Choice("condition", part.name, f"{part.kind}, {sizes.get(part.kind, part.size)}"))
+    config, reasons = _levels(config, schedule, side, hears, sigma_data)
+    choices += reasons
+    if config.optimizer is None and hears:
+        config = replace(config, optimizer="muon")
+        choices.append(Choice("optimizer", "muon", "texts are learnt from two thirds of the pictures that AdamW needs"))
+    if config.learning_rate is None:
+        with torch.device("meta"):
+            million = _parameters(network_of(network)) / 1e6
+        rate = 3e-3 if million <= 2 else 2e-3 if million <= 12 else 5e-4
+        if config.network == "dit":
+            rate = 1e-3 if million <= 12 else 1e-4
+        rate *= MUON_FASTER if config.optimizer == "muon" else 1
+        config = replace(config, learning_rate=rate)
+        choices.append(Choice("learning_rate", f"{rate:g}", f"{million:.2g} million parameters"))
+    return config, network, choices
+
+
+def _preconditioned(
+    config: TrainConfig, schedule: schedules.Schedule, sigma_data: float
+) -> tuple[TrainConfig, list[Choice]]:
+    """The configuration with the preconditioning filled in, and the reason."""
+    choices: list[Choice] = []
     if config.preconditioning is None:
         ends = sizes_of(schedule, config.prediction, sigma_data)
         unit = not all(1 / MODERATE <= size <= MODERATE for size in ends)
@@ -165,10 +193,14 @@ def choose(
         if unit:
             why = f"input from {ends[0]:.2g} to {ends[1]:.2g}, output from {ends[2]:.2g} to {ends[3]:.2g}: both brought to 1"
             choices.append(Choice("preconditioning", "unit", why))
-    network = network_config(shape, classes, config, schedule, conditions)
-    for part in conditions:
-        sizes = {"text": f"{part.length} tokens of {part.size} kinds", "features": f"{part.length} vectors of {part.size}"}
-        choices.append(Choice("condition", part.name, f"{part.kind}, {sizes.get(part.kind, part.size)}"))
+    return config, choices
+
+
+def _levels(
+    config: TrainConfig, schedule: schedules.Schedule, side: int, hears: bool, sigma_data: float
+) -> tuple[TrainConfig, list[Choice]]:
+    """The configuration with weighting and training times filled in, what is limited, and the reasons."""
+    choices: list[Choice] = []
     if config.weighting is None:
         weighting = "min_snr" if config.prediction == "x0" else "plain"
         config = replace(config, weighting=weighting)
@@ -191,19 +223,7 @@ def choose(
         levels = f"sigma / alpha above {math.exp(-limited[-1] / 2):.2g}, where errors in {config.prediction} are multiplied"
         what = "weighed with what is known of the data" if config.limit else "nothing but the data's range holds the samples"
         choices.append(Choice("limit", "yes" if config.limit else "no", f"{what} at {levels}"))
-    if config.optimizer is None and hears:
-        config = replace(config, optimizer="muon")
-        choices.append(Choice("optimizer", "muon", "texts are learnt from two thirds of the pictures that AdamW needs"))
-    if config.learning_rate is None:
-        with torch.device("meta"):
-            million = _parameters(network_of(network)) / 1e6
-        rate = 3e-3 if million <= 2 else 2e-3 if million <= 12 else 5e-4
-        if config.network == "dit":
-            rate = 1e-3 if million <= 12 else 1e-4
-        rate *= MUON_FASTER if config.optimizer == "muon" else 1
-        config = replace(config, learning_rate=rate)
-        choices.append(Choice("learning_rate", f"{rate:g}", f"{million:.2g} million parameters"))
-    return config, network, choices
+    return config, choices
 
 
 def network_config(
