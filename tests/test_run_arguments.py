@@ -34,7 +34,6 @@ META = torch.zeros(4, 2, device="meta")
         ({"noise": torch.zeros(4, 2)}, TypeError, "noise is a function from the place of a draw"),
         ({"noise": lambda place: np.zeros((4, 2))}, TypeError, "noise gives a tensor"),
         ({"state": META, "strength": 0.5}, ValueError, "state is on the meta device"),
-        ({"condition": Condition(label=META[:, 0])}, ValueError, "condition 'label' is on the meta device"),
         ({"start": META, "strength": 0.5}, ValueError, "start is on the meta device"),
     ],
 )
