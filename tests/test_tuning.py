@@ -164,7 +164,7 @@ def test_a_tuned_sampler_ends_nearer_to_the_truth_on_starts_it_never_saw(schedul
         got = noisepath.sample(denoiser, shape, seed=seed, **how, **IN_FLOAT64)  # type: ignore[arg-type]
         return float((got - truth).pow(2).mean().sqrt())
 
-    assert error(solver=made) < 0.6 * error(calls=5)  # about 0.3 to 0.42
+    assert error(solver=made) < 0.4 * error(calls=5)  # 0.02 to 0.07 on four sets of starts for each schedule
     assert made.about["rmse"] < made.about["default_rmse"]
 
 
